@@ -183,7 +183,7 @@ def digest(*parts: object) -> str:
 def seed_instruction(
     text: str,
     *,
-    input: str = "",  # noqa: A002 - the field's standard name
+    input: str = "",
     history: tuple[Message, ...] = (),
     response: str | None = None,
     domain: str = "general",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
@@ -42,16 +42,12 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to decode. Everything here is part of a request's identity.
-
-    `extra` are further fields of the provider's request body ({"top_k": 0, "min_p": 0}).
-    """
+    """How to decode. Everything here is part of a request's identity."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 2048
     stop: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +66,9 @@ class Request:
     sample: int = 0
     purpose: str = ""
 
-    def body(self, model: str) -> bytes:
-        """The request as sent, canonical JSON: equal requests give equal bytes."""
+    def body(self, model: str, extra: Mapping[str, Any] | None = None) -> bytes:
+        """The request as sent, canonical JSON: equal requests give equal bytes. `extra` are further
+        fields that the provider takes ({"top_k": 0, "min_p": 0})."""
         s = self.sampling
         fields: dict[str, Any] = {"max_tokens": s.max_tokens}
         if self.prompt is None:
@@ -85,9 +82,9 @@ class Request:
             fields["stop"] = s.stop
         fields["temperature"] = s.temperature
         fields["top_p"] = s.top_p
-        if s.extra:
-            fields.update(s.extra)
-        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS if s.extra else 0)
+        if extra:
+            fields.update(extra)
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
 def call_id(identity: str, body: bytes, sample: int) -> bytes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from evollab.llm import CallFailed, Failure, Reply, Request, call_id
 from evollab.llm.budget import Budget, Price, estimate_tokens
 from evollab.llm.journal import DiskFull
 from evollab.llm.limits import Limiter
 from evollab.llm.openai import Unreachable
+from evollab.llm.stop import Stop, Stopped
 from evollab.llm.store import Store
 from evollab.llm.wire import Answer, error_message, is_content_filter, parse, stop_error, verdict
 from evollab.records import EvolError
@@ -25,22 +26,6 @@ _FIRST_TRIES = 3
 _BAD_ROWS = 8
 _LOST_CALLS = 16
 _PARSED_ANSWERS = ("truncated", "content_filter")
-
-
-class Stopped(Exception):
-    """The run is ending: this request was not asked. No fault of the request."""
-
-
-@dataclass(slots=True)
-class Stop:
-    """Set once; from then on nothing new is asked. `error` is what ends the run, when a fault does."""
-
-    reason: str = ""
-    error: EvolError | None = None
-
-    def because(self, reason: str, error: EvolError | None = None) -> None:
-        if not self.reason:
-            self.reason, self.error = reason, error
 
 
 class Sender(Protocol):
@@ -79,12 +64,15 @@ class Asker:
 
     def __init__(
         self, identity: str, model: str, sender: Sender, *, store: Store, limiter: Limiter, budget: Budget,
-        price: Price | None, stop: Stop, tally: Tally,
+        price: Price | None, stop: Stop, tally: Tally, extra: Mapping[str, Any] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.identity = identity
         self.model = model
         self.sender = sender
         self.price = price
+        self.extra = extra
+        self._check = check
         self._store = store
         self._limiter = limiter
         self._budget = budget
@@ -96,7 +84,7 @@ class Asker:
         self._lost = 0
 
     async def __call__(self, request: Request) -> Reply:
-        body = request.body(self.model)
+        body = request.body(self.model, self.extra)
         key = call_id(self.identity, body, request.sample)
         kept = self._store.get(key)
         if kept is not None:
@@ -142,6 +130,7 @@ class Asker:
                     kind: Failure = "timeout" if error.timeout else "server"
                     message, wait = str(error), None
                     self._limiter.strained()
+                    self._alive()
                 else:
                     outcome = self._receive(key, body, request, answer, time.perf_counter() - started)
                     if isinstance(outcome, Reply):
@@ -166,7 +155,7 @@ class Asker:
                     )
                 )
             self._tally.retries += 1
-            await self._sleep(wait if wait is not None else min(30.0, 0.25 * 2**tries) * random.uniform(0.5, 1.5))
+            await self._stop.sleep(wait if wait is not None else min(30.0, 0.25 * 2**tries) * random.uniform(0.5, 1.5))
 
     def _reserve(self, prompt_tokens: int) -> tuple[float, float]:
         reserved = self._budget.reserve(prompt_tokens, self.price)
@@ -270,14 +259,13 @@ class Asker:
         except DiskFull as error:
             self._stop.because("the disk is full", error)
 
+    def _alive(self) -> None:
+        """End the run when the engine behind the address is known to be dead."""
+        try:
+            self._check()
+        except EvolError as error:
+            self._end(error)
+
     def _end(self, error: EvolError) -> NoReturn:
         self._stop.because(error.message, error)
         raise Stopped
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait, but not on when the run is ending."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if self._stop.reason:
-                raise Stopped
-            await asyncio.sleep(min(left, 0.25))

@@ -27,7 +27,7 @@ from evollab.records import EvolError
 
 SYNC_SECONDS = 0.2
 RESERVE_BYTES = 4 << 20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class Journal:
         try:
             written = os.write(self._fd, line)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in NO_ROOM:
                 raise
             written = 0
         if written != len(line):

@@ -14,6 +14,8 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from evollab.llm.stop import Stop
+
 _WINDOW = 32
 _CROWDED = 8
 _SHRINK = 0.8
@@ -48,10 +50,11 @@ class _Bucket:
 
 
 class Limiter:
-    """Hands out places. `async with limiter.place(tokens)` is split into enter/leave for speed."""
+    """Hands out places: `await enter(tokens)`, then `leave()`, whatever happened in between."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, stop: Stop) -> None:
         self.limits = limits
+        self._stop = stop
         self.allowed: float = limits.concurrency
         self.in_flight = 0
         self._floor = min(limits.concurrency, max(1, limits.concurrency // _FLOOR))
@@ -79,7 +82,7 @@ class Limiter:
         if self._requests or self._tokens or self._gate:
             try:
                 await self._hold(tokens)
-            except asyncio.CancelledError:
+            except BaseException:
                 self.leave()
                 raise
 
@@ -88,9 +91,9 @@ class Limiter:
         if self._tokens:
             wait = max(wait, self._tokens.take(tokens))
         if wait > 0:
-            await asyncio.sleep(wait)
+            await self._stop.sleep(wait)
         while self._gate and (wait := self._gate - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
+            await self._stop.sleep(wait)
         self._gate = 0.0
 
     def leave(self) -> None:

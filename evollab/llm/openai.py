@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -101,7 +100,7 @@ class Endpoints:
                     raise Unreachable(f"a reply of {len(data):,} bytes; at most {_MAX_REPLY_BYTES:,} are taken")
                 wait = None if response.status == 200 else retry_after(response.headers)
                 return Answer(response.status, wait, data)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise Unreachable(f"no answer in {self._timeout:g} s", timeout=True) from None
         except (aiohttp.ClientError, OSError) as error:
             address.sick_until = time.monotonic() + _COOL_DOWN

@@ -1,0 +1,190 @@
+"""The command line: one verb for each function, no work done here."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from evollab import __version__
+from evollab.records import EvolError
+
+if TYPE_CHECKING:
+    from evollab.evolve.options import EvolveOptions
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` on the fastest loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+def add_options(parser: argparse.ArgumentParser, options: type) -> None:
+    """One flag for each field of a dataclass of options; its documentation is the field's own."""
+    hints = typing.get_type_hints(options)
+    for field in dataclasses.fields(options):
+        flag = field.metadata.get("flag", "--" + field.name.replace("_", "-"))
+        settings: dict[str, Any] = {"dest": field.name, "default": field.default, "help": field.metadata["help"]}
+        if "choices" in field.metadata:
+            settings["choices"] = field.metadata["choices"]
+        elif "metavar" in field.metadata:
+            settings["metavar"] = field.metadata["metavar"]
+        kind = hints[field.name]
+        if kind is bool:
+            settings.pop("metavar", None)
+            settings["action"] = "store_false" if field.default else "store_true"
+        elif typing.get_origin(kind) is tuple:
+            settings["action"] = "append"
+            settings["default"] = None
+        else:
+            plain = [part for part in typing.get_args(kind) if part is not types.NoneType] or [kind]
+            settings["type"] = plain[0]
+        if field.default not in (None, (), "") and not isinstance(field.default, bool):
+            settings["help"] += f" (default: {field.default})"
+        parser.add_argument(flag, **settings)
+
+
+def read_options(arguments: argparse.Namespace, options: type[T]) -> T:
+    """The dataclass out of parsed arguments. Raises EvolError on values that don't go together."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        value = getattr(arguments, field.name)
+        if isinstance(field.default, tuple):
+            value = tuple(value or ())
+        values[field.name] = value
+    return options(**values)
+
+
+def evolve_options(arguments: argparse.Namespace) -> EvolveOptions:
+    from evollab.evolve.options import EvolveOptions
+
+    return read_options(arguments, EvolveOptions)
+
+
+def evolve(arguments: argparse.Namespace) -> int:
+    from evollab.evolve.progress import say, summary
+    from evollab.evolve.step import evolve as step
+
+    result = run(step(arguments.seeds, arguments.out, evolve_options(arguments)))
+    say(summary(arguments.out, result))
+    return result.exit_code
+
+
+def preview(arguments: argparse.Namespace) -> int:
+    from evollab.evolve.preview import preview as look
+
+    print(run(look(arguments.seeds, arguments.out, evolve_options(arguments), arguments.rows)))
+    return 0
+
+
+def qualify(arguments: argparse.Namespace) -> int:
+    from evollab.evolve.qualify import qualify as examine
+
+    print(run(examine(arguments.seeds, arguments.out, evolve_options(arguments), arguments.rows)))
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    from evollab.report.terminal import show as tell
+
+    tell(arguments.run, row=arguments.row)
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    from evollab.report.page import write_report
+
+    print(write_report(arguments.run, arguments.out or arguments.run / "report.html"))
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from evollab.data.export import ExportOptions, export_run
+
+    print(export_run(arguments.run, arguments.out, read_options(arguments, ExportOptions), push=arguments.push))
+    return 0
+
+
+def parser_of(verb: str | None) -> argparse.ArgumentParser:
+    """The whole command line; the options of a verb are filled in only when it is the one asked for."""
+    parser = argparse.ArgumentParser(
+        prog="evol", description="Seeds in, evolved instruction data out: Evol-Instruct, complete."
+    )
+    parser.add_argument("--version", action="version", version=f"evollab {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+
+    def add(name: str, function: Any, help: str) -> argparse.ArgumentParser:
+        verb_parser = verbs.add_parser(name, help=help, description=help)
+        verb_parser.set_defaults(function=function)
+        return verb_parser
+
+    runs = Path("runs/first")
+    asking = (
+        ("evolve", evolve, "evolve seeds over several rounds, answer what survives", runs, None),
+        ("preview", preview, "evolve a few rows, show them, estimate calls, tokens, money and time of all", runs, 5),
+        ("qualify", qualify, "is this model a fit evolver and judge? 50 rows tell, before money is spent", runs, 50),
+    )
+    for name, function, help, out, rows in asking:
+        one = add(name, function, help)
+        one.add_argument("seeds", metavar="SEEDS", help="a file, a data set's id or folder, or - for stdin")
+        one.add_argument("--out", type=Path, default=out, metavar="RUN", help=f"run folder (default: {out})")
+        if rows:
+            one.add_argument("--rows", type=int, default=rows, metavar="N", help=f"rows to try (default: {rows})")
+        if verb == name:
+            from evollab.evolve.options import EvolveOptions
+
+            add_options(one, EvolveOptions)
+    one = add("show", show, "a run in the terminal: survival, calls, money; or one row's lineage")
+    one.add_argument("run", type=Path, metavar="RUN")
+    one.add_argument("--row", metavar="ID", help="one lineage from seed to leaf (the beginning of an id will do)")
+    one = add("report", report, "a run as one self-contained page, report.html")
+    one.add_argument("run", type=Path, metavar="RUN")
+    one.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: RUN/report.html)")
+    one = add("export", export, "training data out of a run: merged, shuffled, sampled, with a data card")
+    one.add_argument("run", type=Path, metavar="RUN")
+    one.add_argument("--out", type=Path, metavar="FOLDER", help="where to write it (default: RUN/export)")
+    one.add_argument("--push", metavar="ORG/NAME", help="publish it on the Hugging Face hub")
+    if verb == "export":
+        from evollab.data.export import ExportOptions
+
+        add_options(one, ExportOptions)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. Exit codes: 0 done, 1 something is left to do, 2 a mistake to mend, 130/143 stopped."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    parser = parser_of(verb)
+    arguments = parser.parse_args(argv)
+    if arguments.verb is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(arguments.function(arguments))
+    except EvolError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("stopped at once; every reply that had arrived is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

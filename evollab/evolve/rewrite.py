@@ -1,0 +1,188 @@
+"""Asking an evolver, in one of two shapes, and reading the text of the child out of its reply."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from evollab.evolve.blocks import Protected, protect, restore
+from evollab.evolve.operation import Format, Operation, Shape, Tail, fill
+from evollab.evolve.tables import named_things, table
+from evollab.evolve.words import count_words
+from evollab.llm import CallFailed, Model, Reply, Request, Sampling
+from evollab.records import Instruction, Message
+
+_HISTORY_CHARACTERS = 6000
+_TAIL_CHARACTERS = 1000
+_TAIL_SAMPLING = Sampling(temperature=0.6, top_p=1.0, max_tokens=64, stop=("\n",))
+"""Measured by eye on a 135M model: greedy repeats itself, 1.0 wanders."""
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
+_THINKING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+
+
+class Asking(Protocol):
+    """The part of a plan that rewriting needs."""
+
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def thorough(self) -> bool: ...
+    @property
+    def added_words(self) -> int: ...
+    @property
+    def evolving(self) -> Sampling: ...
+    @property
+    def evolver(self) -> Model: ...
+    @property
+    def seed(self) -> int: ...
+    def place(self, *place: object) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What an evolver proposes: the child's text and input, the whole reply, and, when the text can't
+    be used whatever it says, (rule, detail). `follow_up` is the conversation to ask again in."""
+
+    text: str
+    input: str
+    reply: str
+    paid: Reply | None
+    problem: tuple[str, str] | None = None
+    follow_up: tuple[Message, ...] = ()
+
+
+async def propose(plan: Asking, parent: Instruction, number: int, operation: Operation, form: Format | None,
+                  *, first: Proposal | None = None, complaint: str = "") -> Proposal:  # fmt: skip
+    """One proposal. With `first`, a second one that heeds the `complaint` about it. Raises CallFailed."""
+    if plan.shape == "tail" and operation.tail is not None:
+        return await _tail(plan, parent, number, operation, operation.tail, form, sample=1 if first else 0)
+    protected = protect(parent.text) if plan.thorough else Protected(parent.text, (), ())
+    if first is None:
+        messages: tuple[Message, ...] = (Message("user", paper_prompt(plan, parent, protected, operation, form)),)
+    else:
+        messages = (*first.follow_up, Message("user", complaint))
+    request = Request(
+        messages, None, plan.evolving, plan.place(parent.root_id, number, "evolve", first is not None), purpose="evolve"
+    )
+    reply = await plan.evolver(request)
+    text, given, problem = read(reply.text, parent, protected, operation, separate=plan.thorough)
+    return Proposal(text, given, reply.text, reply, problem, (*messages, Message("assistant", reply.text)))
+
+
+def too_long(over: int, allowed: int) -> str:
+    """What to tell an evolver whose prompt is `over` words longer than it may be."""
+    return (
+        f"That is {over} words too long: at most {allowed} words may be added. Write the prompt again, shorter, "
+        "with the same idea. Reply with the new prompt and nothing else."
+    )
+
+
+def paper_prompt(
+    plan: Asking, parent: Instruction, protected: Protected, operation: Operation, form: Format | None
+) -> str:
+    """The paper shape, rendered."""
+    text = protected.text
+    if not plan.thorough and parent.input:
+        text = parent.prompt  # as in the paper: one text, nothing held apart
+    words = plan.added_words or 20
+    return fill(
+        operation.prompt,
+        instruction=text,
+        context=_context(parent, protected, separate=plan.thorough and operation.kind == "depth"),
+        budget=f"{max(1, words // 2)} to {words} words",
+        format=form.name if form else "",
+        before=form.before if form else "",
+        after=form.after if form else "",
+    )
+
+
+def _context(parent: Instruction, protected: Protected, *, separate: bool) -> str:
+    """What the evolver has to see but not to rewrite: turns before, blocks, the input."""
+    parts: list[str] = []
+    if parent.history:
+        turns = "\n".join(f"{m.role}: {m.content}" for m in parent.history)[-_HISTORY_CHARACTERS:]
+        parts.append(f"\nThe conversation before the prompt (for understanding only):\n{turns}\n")
+    for marker, block in zip(protected.markers, protected.blocks, strict=True):
+        parts.append(f"\n{marker} stands for:\n{block}\n")
+    if separate and parent.input:
+        parts.append(
+            f"\nThis comes with the prompt and stays attached to it unchanged; don't repeat it:\n{parent.input}\n"
+        )
+    return "".join(parts)
+
+
+def read(
+    reply: str, parent: Instruction, protected: Protected, operation: Operation, *, separate: bool
+) -> tuple[str, str, tuple[str, str] | None]:
+    """(text, input, problem) of the child in a paper-shape reply."""
+    text = unwrap(reply)
+    given = parent.input if separate and operation.kind == "depth" else ""
+    if operation.kind == "depth" and protected.blocks:
+        restored = restore(text, protected)
+        if restored is None:
+            return text, given, ("lost_block", "a block of the parent is missing or doubled")
+        text = restored
+    if given and given in text:  # copied along although told not to: keep one of the two
+        bare = text.removesuffix(given).rstrip()
+        text, given = (bare, given) if bare != text and bare else (text, "")
+    return text, given, None
+
+
+def unwrap(reply: str) -> str:
+    """The text without the wrapping that models put around it: thoughts, one pair of quotes or one
+    bare code fence around everything. Nothing inside is touched."""
+    text = _THINKING.sub("", reply, count=1).strip()
+    if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
+        head, newline, body = text[3:-3].partition("\n")
+        if newline and head.strip() in ("", "text", "markdown", "plaintext"):
+            text = body.strip()
+    if len(text) > 2 and text[0] == '"' and text[-1] == '"' and text.count('"') == 2:
+        text = text[1:-1].strip()
+    return text
+
+
+async def _tail(
+    plan: Asking, parent: Instruction, number: int, operation: Operation, tail: Tail, form: Format | None, *, sample: int
+) -> Proposal:  # fmt: skip
+    """The small-model shape: the program keeps the original, the model adds the end of a sentence."""
+    shown = " ".join(f"{parent.text} {parent.input}".split())[:_TAIL_CHARACTERS]
+    request = Request(
+        (), fill(tail.prompt, instruction=shown), _TAIL_SAMPLING,
+        plan.place(parent.root_id, number, "evolve", sample), sample, "evolve",
+    )  # fmt: skip
+    try:
+        reply = await plan.evolver(request)
+    except CallFailed as failure:
+        if failure.kind != "truncated" or failure.reply is None:
+            raise
+        reply = failure.reply  # it ran on past the line: its first sentence may still do
+    said = " ".join(reply.text.split())
+    problem = None
+    if form is not None:
+        things = named_things(said)
+        place = (plan.seed, parent.root_id, number)
+        text = f"{_sentence(parent.text)} {table(form.fence, things, *place)}" if things else said
+        problem = None if things else ("bad_block", "names fewer than three things")
+    else:
+        said = first_sentence(said)
+        text = said if operation.kind == "breadth" else f"{_sentence(parent.text)} {tail.joint} {said}"
+        if count_words(said) < 3:
+            problem = ("empty", f"{count_words(said)} words") if said else ("empty", "blank reply")
+    given = parent.input if operation.kind == "depth" else ""
+    return Proposal(text, given, reply.text, reply, problem)
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop that ends more than three words; the whole where there is none."""
+    for end in _SENTENCE_END.finditer(text):
+        if count_words(text[: end.end()]) > 3:
+            return text[: end.end()]
+    return text
+
+
+def _sentence(text: str) -> str:
+    """`text` so that another sentence can follow."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?", ":", "`", '"', "”", ")")) else f"{text}."
+
