@@ -135,8 +135,8 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
         ("preview", preview, "evolve a few rows, show them, estimate calls, tokens, money and time of all", runs, 5),
         ("qualify", qualify, "is this model a fit evolver and judge? 50 rows tell, before money is spent", runs, 50),
     )
-    for name, function, help, out, rows in asking:
-        one = add(name, function, help)
+    for name, function, words, out, rows in asking:
+        one = add(name, function, words)
         one.add_argument("seeds", metavar="SEEDS", help="a file, a data set's id or folder, or - for stdin")
         one.add_argument("--out", type=Path, default=out, metavar="RUN", help=f"run folder (default: {out})")
         if rows:

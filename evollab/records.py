@@ -139,7 +139,7 @@ class Rejected:
 
 
 @cache
-def _plan(cls: type) -> dict[str, Any]:
+def _plan(cls: Any) -> dict[str, Any]:
     """Field name -> record class, (record class,) for a tuple of them, or None for plain values."""
     hints = typing.get_type_hints(cls)
     plan: dict[str, Any] = {}

@@ -64,8 +64,8 @@ _MARKERS = re.compile(
 _ASKS_BACK = re.compile(
     r"\b(?:please|kindly|could you|can you)\s+(?:provide|share|send|give|paste|supply)\s+(?:me\s+)?(?:with\s+)?"
     r"(?:the|your|a|an|more|some|us)?\s*(?:\w+\s+){0,3}?(?:prompt|text|input|instruction|passage|details|information|"
-    r"code|context|question|sentence|article|material)s?\b[^.?!]{0,60}(?:so (?:that )?i\b|to (?:proceed|rewrite)|you(?:'d| would)"
-    r" like|\bi can\b|\bi(?:'ll| will)\b)"
+    r"code|context|question|sentence|article|material)s?\b[^.?!]{0,60}(?:so (?:that )?i\b|to (?:proceed|rewrite)|"
+    r"you(?:'d| would) like|\bi can\b|\bi(?:'ll| will)\b)"
     r"|\b(?:what|which) (?:prompt|text|instruction) would you like\b"
     r"|\bi(?:'m| am) (?:ready|happy|glad) to (?:help|assist|rewrite)\b",
     re.IGNORECASE,
@@ -82,6 +82,9 @@ _REFUSAL = re.compile(
     r"|\bi(?:'m| am) (?:sorry|unable|not able)\b|\bi (?:can(?:no|')t|won't|must decline)\b(?: \w+){0,3} "
     r"(?:assist|help|comply|fulfil\w*|provide|create|rewrite|generate|answer|do that)\b",
     re.IGNORECASE,
+)
+_WANTS_MATERIAL = re.compile(
+    r"\bplease (?:provide|share|paste|specify)\b|\b(?:not|n't|didn't|haven't) provided?\b", re.IGNORECASE
 )
 _DANGLING = re.compile(
     r"\b(?:the|this|these|that|those)\s+(?:(?:given|provided|following|above|below|attached|accompanying|enclosed)\s+"
@@ -110,7 +113,7 @@ def method_leak(attempt: Attempt) -> str | None:
             return f"has {phrase!r}"
     shared = ngrams(tokens(attempt.text), 6) & _method_ngrams(attempt.operation)
     shared -= ngrams(tokens(attempt.parent.prompt), 6)
-    return f"has {' '.join(sorted(shared)[0])!r}" if shared else None
+    return f"has {' '.join(min(shared))!r}" if shared else None
 
 
 @lru_cache(maxsize=64)
@@ -264,7 +267,9 @@ def bad_response(child: Instruction, response: str, *, thorough: bool) -> tuple[
         return None
     if words < 80 and (found := _REFUSAL.search(response[:600])):
         return "refusal", f"the response has {found.group()!r}"
-    if words < 80 and re.search(r"\bplease (?:provide|share|paste|specify)\b|\b(?:not|n't) provided?\b", response, re.IGNORECASE):
+    if words < 80 and re.search(
+        r"\bplease (?:provide|share|paste|specify)\b|\b(?:not|n't) provided?\b", response, re.IGNORECASE
+    ):
         return "asks_back", "the response asks for material"
     said = ngrams(tokens(response), 5)
     if len(said) >= 12 and len(said & ngrams(tokens(child.prompt), 5)) > 0.8 * len(said):

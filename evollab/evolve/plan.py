@@ -141,5 +141,7 @@ def parse_extra(pairs: tuple[str, ...]) -> dict[str, Any]:
         try:
             values[name] = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            raise EvolError(f"--extra-body {name}={text}: not JSON ({error})", "texts need quotes: 'name=\"value\"'") from None
+            raise EvolError(
+                f"--extra-body {name}={text}: not JSON ({error})", "a text needs quotes inside quotes"
+            ) from None
     return values

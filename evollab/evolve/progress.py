@@ -33,10 +33,12 @@ def say(text: str) -> None:
 
 
 def seconds(value: float) -> str:
+    """A duration for people: "41 s", "3 min 05 s", "2 h 10 min"."""
     value = int(value)
     if value < 60:
         return f"{value} s"
-    return f"{value // 60} min {value % 60:02d} s" if value < 3600 else f"{value // 3600} h {value % 3600 // 60:02d} min"
+    minutes, rest = divmod(value, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def money(usd: float, unpriced: bool) -> str:
@@ -90,7 +92,8 @@ async def watch(line: Callable[[], str]) -> None:
     try:
         while True:
             await asyncio.sleep(_TERMINAL_SECONDS if terminal else _PLAIN_SECONDS)
-            print(f"\r\x1b[2K{line()}" if terminal else line(), end="" if terminal else "\n", file=sys.stderr, flush=True)
+            start, end = ("\r\x1b[2K", "") if terminal else ("", "\n")
+            print(start + line(), end=end, file=sys.stderr, flush=True)
     finally:
         if terminal:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

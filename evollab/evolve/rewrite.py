@@ -143,7 +143,8 @@ def unwrap(reply: str) -> str:
 
 
 async def _tail(
-    plan: Asking, parent: Instruction, number: int, operation: Operation, tail: Tail, form: Format | None, *, sample: int
+    plan: Asking, parent: Instruction, number: int, operation: Operation, tail: Tail, form: Format | None, *,
+    sample: int,
 ) -> Proposal:  # fmt: skip
     """The small-model shape: the program keeps the original, the model adds the end of a sentence."""
     shown = " ".join(f"{parent.text} {parent.input}".split())[:_TAIL_CHARACTERS]
@@ -185,4 +186,3 @@ def _sentence(text: str) -> str:
     """`text` so that another sentence can follow."""
     text = text.rstrip()
     return text if text.endswith((".", "!", "?", ":", "`", '"', "”", ")")) else f"{text}."
-

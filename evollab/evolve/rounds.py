@@ -106,7 +106,8 @@ async def lineage(plan: Plan, seed: Instruction) -> Lineage:
 async def _generation(plan: Plan, parent: Instruction, line: tuple[str, ...], number: int) -> Instruction | Dropped:
     root = parent.root_id
     operation = rng.choose(plan.operations, plan.weights, plan.seed, root, number, "operation")
-    form = operation.formats[rng.integer(plan.seed, root, number, "format") % len(operation.formats)] if operation.formats else None
+    formats = operation.formats
+    form = formats[rng.integer(plan.seed, root, number, "format") % len(formats)] if formats else None
     paid = _Paid()
     verdicts: dict[str, str] = {}
     text, given, reply = "", "", ""

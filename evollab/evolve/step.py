@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from evollab.evolve.options import EvolveOptions
 from evollab.evolve.outlet import Outlet
 from evollab.evolve.plan import make_plan, parse_extra, parse_pairs
 from evollab.evolve.progress import Ticker, Total, say, watch
-from evollab.evolve.rounds import Plan, lineage
+from evollab.evolve.rounds import Lineage, Plan, lineage
 from evollab.llm.journal import NO_ROOM, DiskFull
 from evollab.llm.session import Session, session
 from evollab.llm.stop import Stop
@@ -57,7 +57,7 @@ async def evolve(seeds: str, out: Path, options: EvolveOptions) -> Result:
             config = {**options.config(), "settled": settled["settled"]}
             step = open_step(out, 1, "evolve", config, {"seeds": input_digest(seeds)})
             if step.before and step.before["state"] == "complete":
-                return Result(step.folder, "complete", "nothing was left to do", step.before)
+                return Result(step.folder, "complete", "nothing was left to do", dict(step.before))
             for note in settled["notes"]:
                 say(f"note: {note}")
             if opened.store.at_risk:
@@ -70,9 +70,7 @@ async def evolve(seeds: str, out: Path, options: EvolveOptions) -> Result:
                 raise
 
 
-async def _run(
-    step: Step, seeds: str, options: EvolveOptions, opened: Session, plan: Plan, notes: list[str]
-) -> Result:
+async def _run(step: Step, seeds: str, options: EvolveOptions, opened: Session, plan: Plan, notes: list[str]) -> Result:
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     step.write("running", notes=notes, times={"started": started.isoformat(timespec="seconds")})
     with (
@@ -88,10 +86,10 @@ async def _run(
             bad_rows += 1
             rejected.write(row.to_json() + b"\n")
 
-        rows = _seeds(seeds, options, reject)
+        rows = chosen_seeds(seeds, options, reject)
         total = Total(options.limit)
         ticker = Ticker(opened, outlet, total)
-        async with _watched(ticker, opened.stop):
+        async with watched(ticker.line, opened.stop):
             await grow(plan, rows, outlet, width_of(opened), opened.stop)
         outlet.flush()
     stop = opened.stop
@@ -123,7 +121,7 @@ async def _run(
     return Result(step.folder, state, why, facts, stop.exit_code if stop.reason else int(state == "stopped"))
 
 
-def _seeds(seeds: str, options: EvolveOptions, reject: Callable[[Rejected], None]) -> Iterator[Instruction]:
+def chosen_seeds(seeds: str, options: EvolveOptions, reject: Callable[[Rejected], None]) -> Iterator[Instruction]:
     """The seeds, one at a time. With --strict every row is looked at before the first is used."""
     mapping = parse_pairs(options.map, "--map")
 
@@ -172,8 +170,22 @@ async def grow(plan: Plan, seeds: Iterator[Instruction], outlet: Outlet, width: 
         raise errors.exceptions[0] from None
 
 
+async def grow_few(plan: Plan, seeds: Sequence[Instruction], opened: Session) -> list[Lineage]:
+    """The lineages of a handful of seeds, in memory, in order. Raises EvolError when the run had to
+    end for a fault, or a cap was reached."""
+
+    def line() -> str:
+        return f"{opened.tally.kept + opened.tally.found:,} calls"
+
+    async with watched(line, opened.stop):
+        lineages = await asyncio.gather(*(lineage(plan, seed) for seed in seeds))
+    if opened.stop.reason:
+        raise opened.stop.error or EvolError(f"stopped: {opened.stop.reason}", "run it again to go on")
+    return lineages
+
+
 @contextlib.asynccontextmanager
-async def _watched(ticker: Ticker, stop: Stop) -> AsyncIterator[None]:
+async def watched(line: Callable[[], str], stop: Stop) -> AsyncIterator[None]:
     """Progress, and signals: the first Ctrl-C (or SIGTERM) lets what is in flight land, the second
     ends at once."""
     loop = asyncio.get_running_loop()
@@ -189,7 +201,7 @@ async def _watched(ticker: Ticker, stop: Stop) -> AsyncIterator[None]:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt, number)
-    watcher = asyncio.create_task(watch(ticker.line))
+    watcher = asyncio.create_task(watch(line))
     try:
         yield
     finally:

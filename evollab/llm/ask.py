@@ -51,6 +51,8 @@ class Tally:
     found: int = 0
     retries: int = 0
     failed: int = 0
+    latency: float = 0.0
+    """Seconds that the kept replies took, summed."""
     by_kind: dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -198,10 +200,14 @@ class Asker:
             case "row":
                 raise self._bad_row(key, request, answer, latency)
             case "stop":
-                url, variable = self.sender.url, self.sender.key_variable
-                error = stop_error(answer, model=self.model, url=url, key_variable=variable, has_key=self.sender.has_key)
-                error.message = self.sender.redact(error.message)
-                self._end(error)
+                self._end(self._refusal(answer))
+
+    def _refusal(self, answer: Answer) -> EvolError:
+        sender = self.sender
+        error = stop_error(
+            answer, model=self.model, url=sender.url, key_variable=sender.key_variable, has_key=sender.has_key
+        )
+        return EvolError(sender.redact(error.message), error.hint)
 
     def _keep(
         self, key: bytes, body: bytes, request: Request, raw: bytes, status: str, reply: Reply | None, latency: float
@@ -220,6 +226,7 @@ class Asker:
         self._successes += 1
         self._lost = 0
         self._tally.kept += 1
+        self._tally.latency += latency
 
     def _bad_row(self, key: bytes, request: Request, answer: Answer, latency: float) -> CallFailed:
         """The class of a 4xx that is this row's own fault; when nothing but such replies ever came,

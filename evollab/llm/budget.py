@@ -89,9 +89,9 @@ class Budget:
         cost = price.cost(prompt_tokens, int(reply)) if price else 0.0
         if self.caps.calls is not None and spent.calls + self._calls + 1 > self.caps.calls:
             return f"--max-calls {self.caps.calls:,}"
-        if self.caps.tokens is not None:
-            if spent.tokens_in + spent.tokens_out + self._tokens + tokens > self.caps.tokens:
-                return f"--max-tokens {self.caps.tokens:,}"
+        counted = spent.tokens_in + spent.tokens_out + self._tokens
+        if self.caps.tokens is not None and counted + tokens > self.caps.tokens:
+            return f"--max-tokens {self.caps.tokens:,}"
         if self.caps.cost is not None and spent.usd + self._cost + cost > self.caps.cost:
             return f"--max-cost {self.caps.cost:g}"
         self._calls += 1

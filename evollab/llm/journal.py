@@ -89,7 +89,7 @@ class Journal:
                     self.index[key] = self._size
                     self.asked_in_vain.discard(key)
                     head = orjson.loads(line[: line.index(b',"q":')] + b"}")
-                    self.totals.add(*head["u"], head["c"])
+                    self.totals.add(head["u"][0], head["u"][1], head["c"])
                 elif kind == b"i":
                     self.asked_in_vain.add(bytes.fromhex(line[6:38].decode()))
                 elif kind == b"f":

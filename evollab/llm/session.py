@@ -127,7 +127,8 @@ class Session:
         limiter = Limiter(limits, self.stop)
         ask = Asker(
             connection.identity, connection.model, connection.sender, store=self.store, limiter=limiter,
-            budget=self._budget, price=price, stop=self.stop, tally=self.tally, extra={**connection.extra, **self.extra}, check=connection.check,
+            budget=self._budget, price=price, stop=self.stop, tally=self.tally,
+            extra={**connection.extra, **self.extra}, check=connection.check,
         )  # fmt: skip
         self.models[name] = Opened(name, ask, connection, limiter)
         return self.models[name]

@@ -217,7 +217,8 @@ def _batches(lines: Iterator[dict[str, Any]]) -> Iterator[tuple[list[Row], list[
                 )
             )  # fmt: skip
         elif "f" in line:
-            failures.append((bytes.fromhex(line["f"]), line["m"], line["p"], line["e"], line["x"], line["l"], line["t"]))
+            fields = (line[name] for name in "mpexlt")
+            failures.append((bytes.fromhex(line["f"]), *fields))
         if len(calls) + len(failures) >= _BATCH:
             yield calls, failures
             calls, failures = [], []

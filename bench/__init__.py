@@ -1,0 +1,1 @@
+"""Speed, memory and fault tolerance of evollab, measured beside a floor and beside its peers."""
