@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 import orjson
@@ -87,11 +88,11 @@ class Client:
             return kept
         tries = 0
         while tries < _TRIES:
-            while (wait := self.closed_until - time.monotonic()) > 0:
+            while (wait := self.closed_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it can move on
                 await asyncio.sleep(wait)
             if self.stopping:
                 raise asyncio.CancelledError
-            pause = min(30.0, 0.5 * 2**tries) * random.uniform(0.5, 1.5)
+            pause = None
             try:
                 async with self.session.post(self.url, data=body) as response:
                     data = await response.read()
@@ -102,26 +103,25 @@ class Client:
                         self.journal.put(key, text)
                         return str(text)
                 elif response.status == 429:
-                    pause = float(response.headers.get("Retry-After", pause))
+                    pause = float(response.headers.get("Retry-After", 1))
                     tries -= 1
                     if sum(self.recent) >= 8:
                         self.closed_until = max(self.closed_until, time.monotonic() + pause)
                 elif response.status < 500:
                     raise SystemExit(f"HTTP {response.status}: {data[:200]!r}")
-            except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, LookupError):
+            except (TimeoutError, aiohttp.ClientError, ValueError, LookupError):
                 pass
             tries += 1
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause or min(30.0, 0.25 * 2**tries) * random.uniform(0.5, 1.5))
         raise SystemExit(f"gave up after {_TRIES} tries")
 
-    async def work(self, rows: Iterator[tuple[int, str]]) -> None:
+    async def work(self, rows: Iterator[tuple[int, str]], out: BinaryIO) -> None:
         """One row after the other; the rows are shared with all other workers."""
-        with open(self.job.out / f"results.{id(rows)}.part", "ab") as out:
-            for number, text in rows:
-                evolved = await self.ask(self.job.evolve_prompt(number, text))
-                answer = await self.ask(evolved)
-                judge = await self.ask(self.job.judge_prompt(text, evolved))
-                out.write(orjson.dumps({"id": number, "evolved": evolved, "answer": answer, "judge": judge}) + b"\n")
+        for number, text in rows:
+            evolved = await self.ask(self.job.evolve_prompt(number, text))
+            answer = await self.ask(evolved)
+            judge = await self.ask(self.job.judge_prompt(text, evolved))
+            out.write(orjson.dumps({"id": number, "evolved": evolved, "answer": answer, "judge": judge}) + b"\n")
 
 
 async def main(job: Job) -> int:
@@ -133,14 +133,14 @@ async def main(job: Job) -> int:
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop)
     syncing = asyncio.create_task(client.journal.sync())
-    rows = iter(job.rows())
-    part = job.out / f"results.{id(rows)}.part"
-    done = await asyncio.gather(*(client.work(rows) for _ in range(job.concurrency)), return_exceptions=True)
+    rows, part = job.rows(), job.out / "results.part"
+    with open(part, "wb") as out:  # noqa: ASYNC230
+        workers = (client.work(rows, out) for _ in range(job.concurrency))
+        done = await asyncio.gather(*workers, return_exceptions=True)
     syncing.cancel()
     await client.session.close()
     os.fdatasync(client.journal.descriptor)
     if client.stopping:
-        part.unlink(missing_ok=True)
         return 130
     for result in done:
         if isinstance(result, BaseException):

@@ -48,8 +48,7 @@ class Job:
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
         with open(self.out / "results.jsonl", "w") as file:
-            for row in rows:
-                file.write(json.dumps(row) + "\n")
+            file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def read_job(description: str | None) -> Job:

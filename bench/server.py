@@ -168,6 +168,7 @@ class Server:
         self.options = options
         self.counters = Counters()
         self.bodies: deque[bytes] = deque(maxlen=options.keep)
+        self.open: set[asyncio.Transport] = set()
         self._configured()
 
     def configure(self, changes: dict[str, Any]) -> None:
@@ -304,7 +305,7 @@ class Server:
 class _Connection(asyncio.Protocol):
     """One client connection: requests one after the other, kept alive."""
 
-    __slots__ = ("server", "transport", "buffer", "timer", "busy", "closed", "last")
+    __slots__ = ("buffer", "busy", "closed", "last", "server", "timer", "transport")
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -315,11 +316,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self.server.open.add(self.transport)
         self.server.counters.connections += 1
         self.server.counters.connections_total += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self.server.open.discard(self.transport)
         self.server.counters.connections -= 1
         if self.timer is not None:
             self.timer.cancel()
@@ -486,6 +489,15 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+async def _hang_up(server: Server, listening: asyncio.Server) -> None:
+    """Close the door and every open connection."""
+    listening.close()
+    for transport in list(server.open):
+        transport.abort()
+    while server.open:  # each leaves the set once its socket is closed
+        await asyncio.sleep(0.001)
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A server in a thread. The functions may be called from any other thread."""
@@ -513,7 +525,7 @@ def start(options: Options | None = None, *, port: int = 0) -> Running:
         else:
             address.set_result(listening.sockets[0].getsockname()[1])
             loop.run_forever()
-            listening.close()
+            loop.run_until_complete(_hang_up(server, listening))
         loop.close()
 
     thread = threading.Thread(target=serve, name="scripted-server", daemon=True)
@@ -567,7 +579,8 @@ def main() -> None:
         loop.add_signal_handler(name, loop.stop)
     print(f"serving http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", flush=True)
     loop.run_forever()
-    listening.close()
+    loop.run_until_complete(_hang_up(server, listening))
+    loop.close()
 
 
 if __name__ == "__main__":

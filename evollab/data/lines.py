@@ -15,6 +15,10 @@ PATIENCE = 64 * LIMIT
 TOO_LONG = f"longer than {LIMIT >> 20} MiB; a row may have at most that"
 
 
+BEGINNING = 1000
+"""Bytes of it that are kept, to be shown."""
+
+
 class Line(NamedTuple):
     """A line without its LF: 1-based number, and where it begins (bytes from the first line's begin)."""
 
@@ -37,12 +41,10 @@ def lines(chunks: Iterator[bytes], name: str) -> Iterator[Line | BadRow]:
         if size <= LIMIT:
             held.append(first)
         elif held:
-            beginning = b"".join(held)
-            held.clear()
-            yield BadRow(number, TOO_LONG, excerpt(beginning or first))
+            yield BadRow(number, TOO_LONG, excerpt((b"".join(held) or first)[:BEGINNING]))
+            held = []
         if size > PATIENCE:
-            raise EvolError(f"{name}:{number}: a row of more than {PATIENCE >> 20} MiB without an end; "
-                            f"a row may have at most {LIMIT >> 20} MiB")  # fmt: skip
+            raise endless(name, number)
         if not others:
             continue
         if held:
@@ -54,3 +56,11 @@ def lines(chunks: Iterator[bytes], name: str) -> Iterator[Line | BadRow]:
         held, size = [others[-1]], len(others[-1])
     if size and held:
         yield Line(number, offset, b"".join(held))
+
+
+def endless(name: str, number: int) -> EvolError:
+    return EvolError(
+        f"{name}:{number}: a row of more than {PATIENCE >> 20:,} MiB without an end; "
+        f"a row may have at most {LIMIT >> 20} MiB",
+        "is this a stream of rows at all?",
+    )

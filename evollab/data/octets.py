@@ -164,7 +164,7 @@ def _open(name: str) -> tuple[Iterator[bytes], bool]:
 def nearest(path: Path) -> str:
     """A hint that names the file that may have been meant; "" where there is none like it."""
     try:
-        near = difflib.get_close_matches(path.name, os.listdir(path.parent), 1)
+        near = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir()], 1)
     except OSError:
         return f"there is no folder {path.parent} either"
     return f"did you mean {path.with_name(near[0])}?" if near else ""
@@ -224,8 +224,10 @@ def _misnamed(name: str, codec: str | None, promised: str | None, beginning: byt
             f"take {Path(name).suffix} off the name if it is plain text; fetch it again if it is damaged",
         )
     right = next(extension for extension, one in inflate.EXTENSIONS.items() if one == codec)
-    return EvolError(f"{name}: {codec} data under another name; expected a name that ends in {right}",
-                     f"rename it to {Path(name).name}{right}, keeping what says the format (.jsonl{right})")  # fmt: skip
+    return EvolError(
+        f"{name}: {codec} data under another name; expected a name that ends in {right}",
+        f"rename it to something like NAME.jsonl{right}",
+    )
 
 
 def _refuse_binary(head: bytes, extension: str, name: str) -> None:

@@ -22,6 +22,7 @@ FIELDS = 1000
 """Fields that one object may have."""
 _EXACT = 2.0**63
 _KEY = re.compile(rb'"[ \t\r\n]*:')
+_HALF = re.compile("[\ud800-\udfff]")
 _TOO_DEEP = f"nested deeper than {DEPTH} levels"
 
 
@@ -108,18 +109,18 @@ def _constant(word: str) -> NoReturn:
 
 _SLOW = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)  # fmt: skip
+)
 
 
 def _reread(text: str) -> Any:
-    """The same once more, by the slow decoder, which names what orjson lets pass."""
+    """The value once more, from the slow decoder, which names what orjson lets pass."""
     value = _SLOW.decode(text)
-    if '"\\u' in text or "\\u" in text:
-        _look_for_bad_characters(value)
+    if "\\u" in text:
+        _look_at_characters(value)
     return value
 
 
-def _look_for_bad_characters(value: Any) -> None:
+def _look_at_characters(value: Any) -> None:
     rest = [value]
     while rest:
         item = rest.pop()
@@ -130,8 +131,8 @@ def _look_for_bad_characters(value: Any) -> None:
         elif isinstance(item, str):
             if "\0" in item:
                 raise BadJson("a NUL character (\\u0000) in a text")
-            if (found := re.search("[\ud800-\udfff]", item)) is not None:
-                raise BadJson(f"a lone surrogate (\\u{ord(found[0]):04x}) in a text: half of a character")
+            if half := _HALF.search(item):
+                raise BadJson(f"a lone surrogate (\\u{ord(half[0]):04x}), half of a character, in a text")
 
 
 def _explain(data: bytes, offset: int, error: orjson.JSONDecodeError) -> NoReturn:
@@ -139,15 +140,17 @@ def _explain(data: bytes, offset: int, error: orjson.JSONDecodeError) -> NoRetur
     try:
         text = data.decode()
     except UnicodeDecodeError as at:
-        raise BadJson(
-            f"byte 0x{data[at.start]:02X} at byte {offset + at.start} is not UTF-8; expected UTF-8"
-        ) from None
-    if error.pos >= len(text.rstrip()) or not text.strip():
-        raise BadJson(f"JSON cut off at column {error.pos + 1} (was its writer killed?)") from None
+        raise BadJson(f"byte 0x{data[at.start]:02X} at byte {offset + at.start} is not UTF-8; expected UTF-8") from None
+    cut_off = error.pos >= len(text.rstrip())
     try:
-        _reread(text)
+        value = None if cut_off else _reread(text)
     except RecursionError:
         raise BadJson(_TOO_DEEP) from None
-    except json.JSONDecodeError as at:
-        ...
-    raise BadJson(f"not JSON at column {error.pos + 1}: found {excerpt(text[error.pos : error.pos + 1])!r}, {error.msg}") from None
+    except json.JSONDecodeError as slow:
+        cut_off = slow.msg.startswith("Unterminated string")
+    else:
+        _survey({"": value})
+    column, found = error.pos + 1, excerpt(text[error.pos : error.pos + 1])
+    if cut_off:
+        raise BadJson(f"JSON cut off at column {len(text.rstrip()) + 1} (was its writer killed?)") from None
+    raise BadJson(f"not JSON at column {column}: found {found!r} ({error.msg})") from None

@@ -115,6 +115,7 @@ class Asker:
         tries = refusals = 0
         announced = False
         while True:
+            reached = True
             await self._limiter.enter(prompt_tokens + request.sampling.max_tokens)
             reserved = None
             try:
@@ -130,7 +131,7 @@ class Asker:
                     answer = await self.sender.send(body, plain=plain)
                 except Unreachable as error:
                     kind: Failure = "timeout" if error.timeout else "server"
-                    message, wait = str(error), None
+                    message, wait, reached = str(error), None, error.timeout
                     self._limiter.strained()
                     self._alive()
                 else:
@@ -149,7 +150,7 @@ class Asker:
                 tries += 1
             if tries >= TRIES or refusals >= _REFUSALS:
                 raise self._give_up(kind, message)
-            if self._successes == 0 and kind == "server" and tries >= _FIRST_TRIES:
+            if not reached and self._successes == 0 and tries >= _FIRST_TRIES:
                 self._end(
                     EvolError(
                         f"no answer from {self.sender.url}: {message}",

@@ -12,6 +12,7 @@ cheaper, and only what was in flight at a kill is asked again.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -71,7 +72,8 @@ class Journal:
         self._scan()
         self._reserve_path = path.with_name(path.name + ".reserve")
         self._reserve()
-        self._dirty = threading.Event()
+        self._dirty = False
+        self._intents: list[bytes] = []
         self._closing = threading.Event()
         self._syncer = threading.Thread(target=self._sync, name="journal-sync", daemon=True)
         self._syncer.start()
@@ -122,16 +124,24 @@ class Journal:
             self._reserve_path.unlink(missing_ok=True)
             return self.append(line)
         self._size += written
-        self._dirty.set()
+        self._dirty = True
         return offset
 
     def intend(self, key: bytes) -> None:
-        """Note that `key` is about to be asked. Raises DiskFull when no reply could be kept."""
+        """Note that `key` is about to be asked. Raises DiskFull when no reply could be kept.
+
+        What one turn of the event loop asks is noted in one write, right after the requests left.
+        """
         if self.full:
             raise DiskFull(self.path)
-        self.append(b'{"i":"%b"}\n' % key.hex().encode())
-        if self.full:
-            raise DiskFull(self.path)
+        if not self._intents:
+            asyncio.get_running_loop().call_soon(self._note_intents)
+        self._intents.append(b'{"i":"%b"}\n' % key.hex().encode())
+
+    def _note_intents(self) -> None:
+        lines, self._intents = b"".join(self._intents), []
+        with contextlib.suppress(DiskFull):  # the next `intend` says so
+            self.append(lines)
 
     def read(self, key: bytes) -> dict[str, Any] | None:
         """The reply line of `key`, parsed, or None."""
@@ -165,8 +175,8 @@ class Journal:
 
     def _sync(self) -> None:
         while not self._closing.wait(SYNC_SECONDS):
-            if self._dirty.is_set():
-                self._dirty.clear()
+            if self._dirty:
+                self._dirty = False
                 os.fdatasync(self._fd)
 
     def close(self) -> None:

@@ -140,7 +140,20 @@ def _tidy(runs: list[Run]) -> list[Run]:
             flush()
             tidy.append((kind, tokens))
     flush()
-    return tidy
+    return _slid(tidy)
+
+
+def _slid(runs: list[Run]) -> list[Run]:
+    """"x<. More y>." becomes "x. <More y.>": an addition that begins with the mark that follows it
+    reads better one mark later. The text stays the same."""
+    for index in range(1, len(runs) - 1):
+        (kind_before, before), (kind, added), (kind_after, after) = runs[index - 1 : index + 2]
+        if kind != "added" or kind_before != "same" or kind_after != "same":
+            continue
+        while after and not _is_word(added[0]) and added[0].strip() == after[0].strip():
+            before.append(added.pop(0))
+            added.append(after.pop(0))
+    return [run for run in runs if run[1]]
 
 
 def _is_stray(tokens: list[str], before: int, following: list[Run]) -> bool:

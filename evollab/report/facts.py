@@ -331,7 +331,7 @@ def _warnings(
     if tally.judged["rule"]:
         yield (
             f"A rule on the words added stood in for the judge in {tally.judged['rule']:,} of "
-            f"{tally.kept + tally.lost:,} attempts: no model compared these children with their parents."
+            f"{tally.kept + tally.lost:,} attempts."
         )
     unanswered = tally.kept - sum(sum(c.values()) for number, c in tally.responses.items() if number)
     if unanswered:
@@ -343,11 +343,14 @@ def _warnings(
     elif calls.unpriced:
         models = sorted({group.model for group in calls.groups if group.unpriced})
         yield f"No price is known for {', '.join(models)}: the cost of {calls.unpriced:,} calls is not counted."
-    counts = _mapping(step.get("counts"))
-    for name, found in (("kept", tally.kept), ("dropped", tally.lost), ("seeds", tally.seeds)):
-        said = counts.get(name)
-        if state == "complete" and isinstance(said, int) and said != found:
-            yield f"step.json says {said:,} {name}, the files hold {found:,}. The page counts the files."
+    said = {
+        (one.get("round"), one.get("operation")): (one.get("tried"), one.get("kept"))
+        for one in step.get("survival") or ()
+        if isinstance(one, dict)
+    }
+    found = {(cell.round, cell.operation): (cell.tried, cell.kept) for cell in tally.cells()}
+    if state == "complete" and said and said != found:
+        yield "step.json and the files disagree on what was kept and dropped. The files are counted here."
 
 
 def _because(step: dict[str, Any]) -> str:

@@ -68,8 +68,9 @@ def find(run: Path) -> RunFiles:
 
 
 def _present(path: Path) -> Path | None:
-    part = path.with_name(path.name + ".part")
-    return path if path.is_file() else part if part.is_file() else None
+    """`path`, or the file that is being written to take its place, whichever holds more."""
+    there = [one for one in (path, path.with_name(path.name + ".part")) if one.is_file()]
+    return max(there, key=lambda one: one.stat().st_size, default=None)
 
 
 def _others(folder: Path) -> str:

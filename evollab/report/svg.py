@@ -53,14 +53,14 @@ def _reasons(cell: Cell, order: Sequence[str]) -> list[tuple[str, int]]:
     if len(counts) <= _MOST_RULES:
         return counts
     rest = counts[_MOST_RULES - 1 :]
-    return [*counts[: _MOST_RULES - 1], (f"{len(rest)} more rules", sum(n for _, n in rest))]
+    return [*counts[: _MOST_RULES - 1], (f"by {len(rest)} more rules", sum(n for _, n in rest))]
 
 
 def flow_across(seeds: int, rounds: Sequence[Cell], rules: Sequence[str]) -> Markup:
     """Left to right, for wide screens: each round tries every seed's latest text once; kept children go
     on (and are data), dropped ones fall to their reason while their parent goes on in their place."""
     width, trunk, top, bar = 1080.0, 170.0, 54.0, 10.0
-    step = (width - 150 - bar) / len(rounds)
+    step = (width - 186 - bar) / len(rounds)
     scale = trunk / max(seeds, *(cell.tried for cell in rounds))
     floor = top + trunk + 34
     below: list[Markup] = []
@@ -207,7 +207,7 @@ def ridges(rows: Sequence[tuple[str, Spread]], label: str, *, cls: str = "kept")
     for index, value in enumerate(ticks):
         place = _share(value, low, high)
         anchor = "start" if index == 0 and place < 0.04 else "end" if place > 0.96 else "middle"
-        parts.append(_text(_at(value, low, high), y + 12, f"{value:,}", "tick", anchor))
+        parts.append(_text(_at(value, low, high), y + 12, _whole(value), "tick", anchor))
     told = "; ".join(f"{name}: median {spread.median}, n {spread.n}" for name, spread in rows)
     return _svg(0, y + 18, f"{label}. {told}", *parts, fluid=True, cls="chart ridges")
 
@@ -224,7 +224,7 @@ def _ridge(name: str, spread: Spread, low: int, high: int, y: float, cls: str) -
     q25, q50, q75 = (_at(spread.quantile(q), low, high) for q in (0.25, 0.5, 0.75))
     return [
         el("text", {"x": 0, "y": y + 13}, el("tspan", {"class": "head"}, name), el("tspan", {"class": "sub"}, f"  n {spread.n:,}")),
-        _text("100%", y + 13, f"median {spread.median:,} · middle half {_range(spread)}", "sub", "end"),
+        _text("100%", y + 13, f"median {_whole(spread.median)} · middle half {_range(spread)}", "sub", "end"),
         area,
         el("line", {"x1": 0, "x2": "100%", "y1": base, "y2": base, "class": "base"}),
         el("line", {"x1": q25, "x2": q75, "y1": base, "y2": base, "class": f"half {cls}"}),
@@ -234,7 +234,11 @@ def _ridge(name: str, spread: Spread, low: int, high: int, y: float, cls: str) -
 
 def _range(spread: Spread) -> str:
     low, high = spread.quantile(0.25), spread.quantile(0.75)
-    return f"{low:,} to {high:,}"
+    return f"{_whole(low)} to {_whole(high)}"
+
+
+def _whole(value: int) -> str:
+    return f"{value:,}".replace("-", "\u2212")
 
 
 def _shape(spread: Spread, low: int, high: int) -> list[float]:
@@ -288,14 +292,15 @@ def pace(counts: Sequence[int], seconds: float) -> Markup:
     peak = max(counts) or 1
     steps = "".join(f"V{60 - 54 * n / peak:.1f}H{(i + 1) * 1000 / len(counts):.1f}" for i, n in enumerate(counts))
     area = el(
-        "svg", {"x": 0, "y": 8, "width": "100%", "height": 60, "viewBox": "0 0 1000 60", "preserveAspectRatio": "none"},
+        "svg", {"x": 0, "y": 14, "width": "100%", "height": 60, "viewBox": "0 0 1000 60", "preserveAspectRatio": "none"},
         el("path", {"d": f"M0 60{steps}V60Z", "class": "area kept"}),
     )  # fmt: skip
     label = f"Replies a second over {seconds:.0f} seconds of work; at most {peak / stretch:.2f}"
     return _svg(
-        0, 88, label, area,
-        el("line", {"x1": 0, "x2": "100%", "y1": 68, "y2": 68, "class": "base"}),
-        _text(0, 84, "start", "tick"), _text("100%", 84, duration(seconds), "tick", "end"),
+        0, 94, label, area,
+        el("line", {"x1": 0, "x2": "100%", "y1": 74, "y2": 74, "class": "base"}),
+        _text("100%", 5, f"peak {peak / stretch:.3g} replies a second", "tick", "end"),
+        _text(0, 90, "start", "tick"), _text("100%", 90, duration(seconds), "tick", "end"),
         fluid=True, cls="chart pace",
     )  # fmt: skip
 

@@ -1,0 +1,200 @@
+"""Rows of JSON files: an object a line (JSONL), an array of objects, or objects over several lines.
+
+Arrays are streams too: the end of each element is found by its brackets and the element alone is
+parsed, so that a file of any size costs the memory of its longest row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import count
+
+import orjson
+
+from evollab.data import strictjson
+from evollab.data.lines import BEGINNING, LIMIT, PATIENCE, TOO_LONG, endless, lines
+from evollab.data.octets import Octets, text_chunks
+from evollab.data.rows import BadRow, Row, excerpt
+from evollab.records import EvolError
+
+_NO_BLANK = re.compile(rb"[^ \t\r\n]")
+_STRUCTURE = re.compile(rb'["{}\[\]]')
+_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_WHOLE_TEXT = re.compile(rb'"' + _TEXT.pattern + rb'"', re.DOTALL)
+_SCALAR_END = re.compile(rb"[,\]} \t\r\n]")
+
+
+def is_jsonl(head: bytes) -> bool:
+    """Whether a JSON file that begins with `head` has a value on each line."""
+    found = [line.strip() for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
+    first, second = [*found, b"", b""][:2]
+    if first.startswith(b"["):  # rows that are lists, or one array of rows?
+        return bool(second) and _is_json(first)
+    if not first.startswith(b"{") or _is_json(first) or (second.startswith(b"{") and _is_json(second)):
+        return True
+    outside = _WHOLE_TEXT.sub(b"", first)
+    open_brackets = sum(map(outside.count, b"{[")) - sum(map(outside.count, b"}]"))
+    return b'"' in outside or open_brackets <= 0  # no JSON is broken within a text
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def jsonl_rows(octets: Octets) -> Iterator[Row | BadRow]:
+    """One row for each line that is not blank, numbered by line."""
+    for line in lines(text_chunks(octets), octets.name):
+        if isinstance(line, BadRow):
+            yield line
+        elif line.data and not line.data.isspace():
+            try:
+                yield Row(line.number, strictjson.parse_object(line.data, line.offset))
+            except strictjson.BadJson as error:
+                yield BadRow(line.number, str(error), excerpt(line.data))
+
+
+def json_rows(octets: Octets) -> Iterator[Row | BadRow]:
+    """One row for each element of an array, or for each of the objects that follow one another;
+    numbered by row. Raises EvolError, with line and column, where the file is neither."""
+    window = _Window(text_chunks(octets, by_line=False), octets.name)
+    first = window.peek()
+    array = first == b"["
+    if array:
+        window.at += 1
+    for number in count(1):
+        byte = window.peek()
+        if array and number > 1 and byte == b",":
+            window.at += 1
+            byte = window.peek()
+        elif array and number > 1 and byte not in (b"]", b""):
+            raise window.error("a comma or ]")
+        if byte == b"" or (array and byte == b"]"):
+            break
+        if byte in b"}]:," or not (array or byte == b"{"):
+            raise window.error("an object" if first in (b"[", b"{") else "an object or an array of objects")
+        yield _row(window, number)
+    if array and byte == b"":
+        yield BadRow(number, "JSON cut off: the array has no end (was its writer killed?)", "")
+    if array and byte == b"]":
+        window.at += 1
+        if window.peek():
+            raise window.error("nothing after the array")
+
+
+def _row(window: _Window, number: int) -> Row | BadRow:
+    line, _ = window.place()
+    offset = window.gone + window.at
+    data, too_long = window.value()
+    if too_long:
+        return BadRow(number, TOO_LONG, excerpt(data))
+    try:
+        return Row(number, strictjson.parse_object(data, offset))
+    except strictjson.BadJson as error:
+        return BadRow(number, f"{error}, in the row that begins on line {line}", excerpt(data))
+
+
+class _Brackets:
+    """Finds where a JSON value ends, over any number of pieces of it."""
+
+    def __init__(self, first: bytes) -> None:
+        self._scalar = first not in b'{["'
+        self._depth = 0
+        self._quoted = False
+
+    def end(self, data: bytes, at: int) -> tuple[int, bool]:
+        """How far the value reaches in `data` from `at` on, and whether that is all of it."""
+        if self._scalar:
+            mark = _SCALAR_END.search(data, at)
+            return (mark.start(), True) if mark else (len(data), False)
+        while at < len(data):
+            if self._quoted:
+                text = _TEXT.match(data, at)
+                at = text.end() if text else at
+                if data[at : at + 1] != b'"':
+                    return at, False
+                at += 1
+                self._quoted = False
+            elif mark := _STRUCTURE.search(data, at):
+                at = mark.end()
+                self._quoted = mark[0] == b'"'
+                self._depth += (mark[0] in b"{[") - (mark[0] in b"}]")
+            else:
+                return len(data), False
+            if self._depth == 0 and not self._quoted:
+                return at, True
+        return at, False
+
+
+class _Window:
+    """The part of a stream that is in memory: `data`, read up to `at`; `gone` bytes came before it."""
+
+    def __init__(self, chunks: Iterator[bytes], name: str) -> None:
+        self.data = b""
+        self.at = 0
+        self.gone = 0
+        self._chunks = chunks
+        self._name = name
+        self._lines = 0  # that ended in what is gone
+        self._column = 0  # bytes gone since then
+
+    def _more(self) -> bool:
+        """Forget what has been read, take in the next chunk. False at the end of the stream."""
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            return False
+        line, column = self.place()
+        self._lines, self._column = line - 1, column - 1
+        self.gone += self.at
+        self.data = self.data[self.at :] + chunk
+        self.at = 0
+        return True
+
+    def place(self) -> tuple[int, int]:
+        """Line and column (bytes), both from 1, of the next byte."""
+        newline = self.data.rfind(b"\n", 0, self.at)
+        column = self._column + self.at if newline < 0 else self.at - newline - 1
+        return self._lines + self.data.count(b"\n", 0, self.at) + 1, column + 1
+
+    def peek(self) -> bytes:
+        """The next byte that is no blank, b"" at the end."""
+        while True:
+            if mark := _NO_BLANK.search(self.data, self.at):
+                self.at = mark.start()
+                return mark[0]
+            self.at = len(self.data)
+            if not self._more():
+                return b""
+
+    def value(self) -> tuple[bytes, bool]:
+        """Take the value that begins here: its bytes (what there is of them, where the stream ends
+        first), and whether it was too long, so that they are only its beginning."""
+        brackets = _Brackets(self.data[self.at : self.at + 1])
+        beginning, passed = b"", 0
+        end, whole = brackets.end(self.data, self.at)
+        while not whole:
+            if end - self.at > LIMIT:
+                beginning = beginning or self.data[self.at : self.at + BEGINNING]
+                passed += end - self.at
+                self.at = end
+                if passed > PATIENCE:
+                    raise endless(self._name, self.place()[0])
+            length = end - self.at
+            if not self._more():
+                break
+            end, whole = brackets.end(self.data, length)
+        data = beginning or self.data[self.at : end]
+        self.at = end
+        return data, bool(beginning) or len(data) > LIMIT
+
+    def error(self, expected: str) -> EvolError:
+        line, column = self.place()
+        found = excerpt(self.data[self.at : self.at + 20])
+        return EvolError(
+            f"{self._name}:{line}:{column}: found {found!r}; expected {expected}",
+            "expected are JSON lines, an array of objects, or objects one after another",
+        )
