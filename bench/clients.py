@@ -72,9 +72,7 @@ class Bench:
             self._script(name, PEERS[name][0], python, heavy=True) for name, python in self.pythons.items()
         ]
 
-    def evolve(
-        self, url: str, seeds: Path, out: Path, concurrency: int, timeout: float, rounds: int = 1
-    ) -> list[str]:
+    def evolve(self, url: str, seeds: Path, out: Path, concurrency: int, timeout: float, rounds: int = 1) -> list[str]:
         """Our own command."""
         return [
             *self.evol, "evolve", str(seeds), "--model", "openai:mock", "--base-url", url, "--rounds", str(rounds),

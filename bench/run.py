@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measure evollab beside the floor and its peers, and print one table.
 
-    python bench/run.py                         every measure but `full`
-    python bench/run.py speed replay            some of them
-    python bench/run.py full                    624,000 calls in one go
-    python bench/run.py --peer openai=/path/to/python --peer curator=/path/to/python --json out.json
+python bench/run.py                         every measure but `full`
+python bench/run.py speed replay            some of them
+python bench/run.py full                    624,000 calls in one go
+python bench/run.py --peer openai=/path/to/python --peer curator=/path/to/python --json out.json
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def main() -> int:
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="an environment with a peer")
     parser.add_argument("--repeat", type=int, default=3, help="how often each is measured; medians are shown")
-    parser.add_argument("--server", type=Path, default=Path(__file__).with_name("server.py"), help="another server script")
+    parser.add_argument(
+        "--server", type=Path, default=Path(__file__).with_name("server.py"), help="another server script"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     parser.add_argument("--work", type=Path, help="folder for runs (default: a temporary one, removed at the end)")
     given = parser.parse_args()

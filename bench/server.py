@@ -494,7 +494,7 @@ async def _hang_up(server: Server, listening: asyncio.Server) -> None:
     listening.close()
     for transport in list(server.open):
         transport.abort()
-    while server.open:  # each leaves the set once its socket is closed
+    while server.open:  # noqa: ASYNC110 - each leaves the set once its socket is closed
         await asyncio.sleep(0.001)
 
 
@@ -545,7 +545,7 @@ def start(options: Options | None = None, *, port: int = 0) -> Running:
     return Running(
         f"http://127.0.0.1:{address.result(10)}/v1",
         stop,
-        lambda: call(lambda: server.counters.snapshot()),
+        lambda: call(lambda: server.counters.snapshot()),  # noqa: PLW0108 - a reset makes new counters
         lambda: call(server.reset),
         lambda **changes: call(lambda: server.configure(changes)),
         lambda: call(lambda: [orjson.loads(body) for body in server.bodies]),

@@ -64,6 +64,8 @@ def render(figures: Sequence[Figure]) -> str:
         rows.append([figure.measure, figure.unit, *cells, figure.target, figure.got, met])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     notes = [f"{figure.measure}: {figure.note}" for figure in figures if figure.note]
     return "\n".join([*lines, *([""] if notes else []), *notes])

@@ -84,7 +84,7 @@ _SENTENCES = _sentences()
 
 
 def kind_of(text: str, judge_markers: Sequence[str], evolve_markers: Sequence[str]) -> str:
-    """"judge", "evolve" or "answer", by the markers that a request's text holds."""
+    """ "judge", "evolve" or "answer", by the markers that a request's text holds."""
     for marker in judge_markers:
         if marker in text:
             return "judge"

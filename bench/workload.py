@@ -8,8 +8,31 @@ import random
 from pathlib import Path
 
 _VERBS = ("Write", "Describe", "Explain", "List", "Compare", "Translate", "Summarise", "Classify", "Suggest", "Plan")
-_STYLES = ("short", "formal", "cheerful", "detailed", "simple", "persuasive", "technical", "poetic", "neutral", "friendly")
-_FORMS = ("story", "email", "paragraph", "recipe", "timetable", "slogan", "poem", "review", "letter", "dialogue", "outline")
+_STYLES = (
+    "short",
+    "formal",
+    "cheerful",
+    "detailed",
+    "simple",
+    "persuasive",
+    "technical",
+    "poetic",
+    "neutral",
+    "friendly",
+)
+_FORMS = (
+    "story",
+    "email",
+    "paragraph",
+    "recipe",
+    "timetable",
+    "slogan",
+    "poem",
+    "review",
+    "letter",
+    "dialogue",
+    "outline",
+)
 _ABOUT = (
     "a lost umbrella", "renewable energy", "the water cycle", "a job interview", "two prime numbers", "a broken laptop",
     "healthy breakfasts", "city cycling", "remote work", "a sorting algorithm", "a garden in winter", "saving money",

@@ -139,6 +139,12 @@ def refuse_markup(octets: Octets) -> None:
         )
 
 
+def has_data_name(path: Path) -> bool:
+    """Whether a path ends like the data files that are read here, compressed or not."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    return bool(suffixes) and (suffixes[-1] in _FORMAT_OF or suffixes[-1] in inflate.EXTENSIONS)
+
+
 def _open(name: str) -> tuple[Iterator[bytes], bool]:
     """The bytes of a path or of stdin, and whether they are a plain file's."""
     if name == "-":

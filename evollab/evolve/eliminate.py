@@ -205,7 +205,7 @@ def degenerate(attempt: Attempt) -> str | None:
     """Rule 3 of the paper on the instruction, and loops: one phrase over and over."""
     if attempt.text.isascii() and only_filler(attempt.text):
         return "nothing but punctuation and stop words"
-    words = tokens(attempt.text)
+    words = tokens(without_blocks(attempt.text))
     if len(words) >= 20 and len(set(words)) / len(words) < 0.3:
         return f"{len(set(words))} different words of {len(words)}"
     return None

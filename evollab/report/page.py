@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from evollab.evolve.eliminate import RULES
+from evollab.evolve.words import count_words
 from evollab.records import Instruction
 from evollab.report import svg
 from evollab.report.diff import compare
 from evollab.report.facts import Cell, RunFacts, add_up, collect
+from evollab.report.figures import big, duration, number, percent, usd
 from evollab.report.inert import cut, inert, one_line
 from evollab.report.lineage import Lineage
 from evollab.report.spread import Spread
@@ -49,12 +52,10 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 
 def render(facts: RunFacts) -> bytes:
     """The page of a run, UTF-8."""
-    from jinja2 import Environment, StrictUndefined
-
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        num=number, big=big, usd=usd, pct=svg.percent, took=svg.duration, text=shown, safe_text=inert,
-        words=signed, changed=changed, breakable=breakable, line=one_line,
+        num=number, big=big, usd=usd, pct=percent, took=duration, text=shown, safe_text=inert,
+        changed=changed, breakable=breakable, line=one_line,
     )  # fmt: skip
     style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     template = environment.from_string((_HERE / "page.html.j2").read_text("utf-8"))
@@ -174,15 +175,10 @@ class _Attempt:
     """What one round brought a lineage: a kept child, or a dropped one with its rule."""
 
     row: Instruction
-    parent: Instruction
+    text: Markup
+    grown: str
     rule: str = ""
     detail: str = ""
-
-    @property
-    def grown(self) -> int:
-        from evollab.evolve.words import count_words
-
-        return count_words(self.row.prompt) - count_words(self.parent.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +192,9 @@ class _Thread:
 
 def _thread(line: Lineage, facts: RunFacts) -> _Thread:
     by_id = {row.id: row for row in line.line}
-    attempts = [_Attempt(row, before) for before, row in zip(line.line, line.line[1:], strict=False)]
+    attempts = [_attempt(row, before) for before, row in zip(line.line, line.line[1:], strict=False)]
     attempts += [
-        _Attempt(d.instruction, by_id[d.instruction.parent_id or ""], d.rule, d.detail) for d in line.dropped
+        _attempt(d.instruction, by_id[d.instruction.parent_id or ""], d.rule, d.detail) for d in line.dropped
     ]
     attempts.sort(key=lambda one: (one.row.round, not one.rule))
     names = sorted({cell.operation for cell in facts.cells})
@@ -206,18 +202,29 @@ def _thread(line: Lineage, facts: RunFacts) -> _Thread:
     return _Thread(line.seed, tuple(attempts), " ".join(sorted(tags | ({"d"} if line.dropped else set()))))
 
 
+def _attempt(row: Instruction, parent: Instruction, rule: str = "", detail: str = "") -> _Attempt:
+    text, rewrite = _compared(row, parent, TEXT)
+    words = count_words(row.prompt) - count_words(parent.prompt)
+    grown = f"{words:+,} word{'' if abs(words) == 1 else 's'}".replace("-", "\u2212")
+    return _Attempt(row, text, f"new text, {grown}" if rewrite else grown, rule, detail)
+
+
 def changed(child: Instruction, parent: Instruction | None, limit: int = TEXT) -> Markup:
     """The child's text with what came marked <ins> and what went <del>; plain where all is new."""
+    return _compared(child, parent, limit)[0]
+
+
+def _compared(child: Instruction, parent: Instruction | None, limit: int) -> tuple[Markup, bool]:
+    """The marked text, and whether it is new as a whole (and so not marked)."""
     text, left = cut(inert(child.prompt), _COMPARED)
-    if parent is None:
-        return _limited([("same", text)], limit, left)
-    change = compare(cut(inert(parent.prompt), _COMPARED)[0], text)
-    if change.rewrite:
-        return _limited([("same", text)], limit, left)
-    return _limited([(piece.kind, piece.text) for piece in change.pieces], limit, left)
+    change = compare(cut(inert(parent.prompt), _COMPARED)[0], text) if parent else None
+    if change is None or change.rewrite:
+        return _limited([("same", text)], limit, left), change is not None
+    return _limited([(piece.kind, piece.text) for piece in change.pieces], limit, left), False
 
 
 def _limited(pieces: list[tuple[str, str]], limit: int, left: int) -> Markup:
+    """The pieces until `limit` characters of the text are out; `left`: characters cut off before."""
     out: list[Markup] = []
     for kind, text in pieces:
         if kind == "removed":
@@ -248,32 +255,6 @@ def shown(text: str | None, limit: int = TEXT) -> Markup:
 def breakable(name: str) -> Markup:
     """A rule's name that may break after its underscores."""
     return Markup("_<wbr>").join(inert(name).split("_"))
-
-
-def number(value: float) -> str:
-    return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:,.2f}".rstrip("0").rstrip(".")
-
-
-def signed(value: int) -> str:
-    return f"{value:+,} word{'' if abs(value) == 1 else 's'}".replace("-", "\u2212")
-
-
-def big(value: int) -> str:
-    """1,234 in full, 56.7 k, 1.23 M."""
-    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if value >= size * (10 if letter == "k" else 1):
-            digits = value / size
-            return f"{digits:.0f}\u202f{letter}" if digits >= 100 else f"{digits:.3g}\u202f{letter}"
-    return f"{value:,}"
-
-
-def usd(value: float | None) -> str:
-    """Dollars with as many digits as matter; a dash where the price is unknown."""
-    if value is None:
-        return "–"
-    if 0 < value < 0.1:
-        return f"${value:.6f}".rstrip("0") if value < 0.0001 else f"${value:.4f}"
-    return f"${value:,.0f}" if value >= 1000 else f"${value:,.2f}"
 
 
 def _flat(values: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 from evollab.report.facts import Cell
+from evollab.report.figures import duration, percent
 from evollab.report.spread import Spread
 
 
@@ -31,14 +32,6 @@ def _svg(width: float, height: float, label: str, *children: object, fluid: bool
 
 def _text(x: object, y: float, text: object, cls: str = "", anchor: str = "start") -> Markup:
     return el("text", {"x": x, "y": y, "class": cls or None, "text-anchor": None if anchor == "start" else anchor}, text)
-
-
-def percent(share: float) -> str:
-    """Whole per cents, but never 100 or 0 for what is only near it."""
-    value = share * 100
-    if 99.5 <= value < 100 or 0 < value < 0.5:
-        return f"{value:.1f}\u202f%" if 0.05 <= value < 99.95 else (">99.9\u202f%" if value > 50 else "<0.1\u202f%")
-    return f"{value:.0f}\u202f%"
 
 
 # ---- where the attempts went: seeds, rounds, reasons ------------------------------------------------
@@ -223,8 +216,8 @@ def _ridge(name: str, spread: Spread, low: int, high: int, y: float, cls: str) -
     )
     q25, q50, q75 = (_at(spread.quantile(q), low, high) for q in (0.25, 0.5, 0.75))
     return [
-        el("text", {"x": 0, "y": y + 13}, el("tspan", {"class": "head"}, name), el("tspan", {"class": "sub"}, f"  n {spread.n:,}")),
-        _text("100%", y + 13, f"median {_whole(spread.median)} · middle half {_range(spread)}", "sub", "end"),
+        el("text", {"x": 0, "y": y + 13}, el("tspan", {"class": "head"}, name), el("tspan", {"class": "sub n"}, f"  n {spread.n:,}")),
+        _text("100%", y + 13, f"median {_whole(spread.median)} · half {_range(spread)}", "sub", "end"),
         area,
         el("line", {"x1": 0, "x2": "100%", "y1": base, "y2": base, "class": "base"}),
         el("line", {"x1": q25, "x2": q75, "y1": base, "y2": base, "class": f"half {cls}"}),
@@ -303,16 +296,3 @@ def pace(counts: Sequence[int], seconds: float) -> Markup:
         _text(0, 90, "start", "tick"), _text("100%", 90, duration(seconds), "tick", "end"),
         fluid=True, cls="chart pace",
     )  # fmt: skip
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 840 ms, 12.3 s, 5 min 40 s, 3 h 12 min, 2 d 4 h."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}\u202fms"
-    if seconds < 60:
-        return f"{seconds:.1f}\u202fs"
-    whole = round(seconds)
-    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days}\u202fd {hours}\u202fh"
-    return f"{hours}\u202fh {minutes}\u202fmin" if hours else f"{minutes}\u202fmin {whole % 60}\u202fs"
