@@ -21,7 +21,7 @@ _DEMANDS = (
     "Give {n} examples from everyday life",
     "Stay within a budget of {n} hundred euros",
     "Add a short list of {n} likely mistakes",
-    "Leave out anything that takes longer than {n} hours",
+    "Leave out what takes over {n} hours",
     "Say what changes after {n} years of practice",
     "Split the work between {n} people of different ages",
     "Show how {n} small errors would add up",

@@ -171,7 +171,7 @@ def _examples(
 ) -> Iterator[tuple[Row, formats.Example]]:
     """Each usable row with what it says. Raises EvolError where the first rows show no shape."""
     rows = _good(table, aside)
-    if format in formats.SHAPES:
+    if format is not None and format in formats.SHAPES:
         if mapping:
             raise EvolError(f"--format {format} and --map both say how to read a row; expected one of them")
         shape = formats.SHAPES[format]
@@ -222,7 +222,7 @@ def _open(path_or_id: str, format: str | None) -> _Table:
     if hub.is_id(path_or_id):
         return _Table(path_or_id, path_or_id, "row", hub.rows(path_or_id))
     octets = open_octets(path_or_id)
-    reader = format if format in READERS else _format_of(octets)
+    reader = format if format is not None and format in READERS else _format_of(octets)
     unit = "row" if reader in {"json", "parquet"} else "line"
     return _Table(path_or_id, Path(path_or_id).name, unit, READERS[reader](octets))
 

@@ -70,14 +70,15 @@ def read_columns(columns: Columns, fields: Fields) -> Example:
     asked = _first(fields, columns.instruction)
     if asked is None:
         raise BadFields(f"no field {' or '.join(columns.instruction)}; the row has {names(fields)}")
-    turns = (Message("user", _text(fields[asked], asked)),)
-    if before := _value(fields, columns.history):
-        turns = (*_history(before), *turns)
+    turns: list[Message] = []
     if system := _part(fields, columns.system):
-        turns = (Message("system", system), *turns)
+        turns.append(Message("system", system))
+    if before := _value(fields, columns.history):
+        turns += _history(before)
+    turns.append(Message("user", _text(fields[asked], asked)))
     if answer := _part(fields, columns.output):
-        turns = (*turns, Message("assistant", answer))
-    return Example(turns, _part(fields, columns.input), _id(_value(fields, columns.id)))
+        turns.append(Message("assistant", answer))
+    return Example(tuple(turns), _part(fields, columns.input), _id(_value(fields, columns.id)))
 
 
 def read_self_instruct(fields: Fields) -> Example:
@@ -168,7 +169,7 @@ def to_seed(example: Example, domain: str, source: Source) -> Instruction:
     last = _last_user(example.turns)
     after = example.turns[last + 1 :]
     text = example.turns[last].content
-    if not text or text.isspace():
+    if _blank(text):
         raise BadFields("the instruction is empty; expected text")
     answered = len(after) == 1 and after[0].role == "assistant" and not _blank(after[0].content)
     return seed_instruction(
@@ -234,11 +235,10 @@ def _turn(item: Any, where: str) -> Message:
     return Message(role, _text(item[content], f"{where}.{content}"))
 
 
-def _history(pairs: Any) -> tuple[Message, ...]:
+def _history(pairs: Any) -> list[Message]:
     if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
         raise BadFields("field 'history' is not a list of pairs; expected [[question, answer], ...]")
-    return tuple(
-        Message(role, _text(text, "history"))
-        for pair in pairs
-        for role, text in zip(("user", "assistant"), pair, strict=True)
-    )
+    turns: list[Message] = []
+    for question, answer in pairs:
+        turns += Message("user", _text(question, "history")), Message("assistant", _text(answer, "history"))
+    return turns

@@ -62,28 +62,27 @@ def json_rows(octets: Octets) -> Iterator[Row | BadRow]:
     """One row for each element of an array, or for each of the objects that follow one another;
     numbered by row. Raises EvolError, with line and column, where the file is neither."""
     window = _Window(text_chunks(octets, by_line=False), octets.name)
-    first = window.peek()
-    array = first == b"["
+    array = window.peek() == b"["
+    expected = "an object" if array else "an object, or an array of objects"
     if array:
         window.at += 1
-    for number in count(1):
-        byte = window.peek()
-        if array and number > 1 and byte == b",":
+    number = 0
+    while (byte := window.peek()) not in (b"", b"]"):
+        if array and number:
+            if byte != b",":
+                raise window.error("a comma or ]")
             window.at += 1
             byte = window.peek()
-        elif array and number > 1 and byte not in (b"]", b""):
-            raise window.error("a comma or ]")
-        if byte == b"" or (array and byte == b"]"):
-            break
-        if byte in b"}]:," or not (array or byte == b"{"):
-            raise window.error("an object" if first in (b"[", b"{") else "an object or an array of objects")
+        if byte in b"}]:," or (byte != b"{" and not array):
+            raise window.error(expected)
+        number += 1
         yield _row(window, number)
-    if array and byte == b"":
-        yield BadRow(number, "JSON cut off: the array has no end (was its writer killed?)", "")
-    if array and byte == b"]":
-        window.at += 1
-        if window.peek():
-            raise window.error("nothing after the array")
+    if array and not byte:
+        yield BadRow(number + 1, "JSON cut off: the array has no end (was its writer killed?)", "")
+    elif byte:
+        window.at += array
+        if not array or window.peek():
+            raise window.error("nothing after the array" if array else expected)
 
 
 def _row(window: _Window, number: int) -> Row | BadRow:

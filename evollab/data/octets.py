@@ -86,7 +86,7 @@ def open_octets(name: str) -> Octets:
         raise _misnamed(name, codec, promised, beginning)
     if promised:
         suffixes.pop()
-    chunks = chain(first, raw)
+    chunks: Iterator[bytes] = chain(first, raw)
     if codec:
         chunks = inflate.expand(chunks, codec, name)
     first = _up_to(chunks, lambda so_far: len(so_far) >= HEAD or b"\n" in so_far.lstrip())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 import orjson
@@ -83,8 +84,8 @@ def _survey(row: dict[str, Any]) -> tuple[int, bool]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        times = Counter(key for key, _ in pairs)
+        twice = next(key for key, number in times.items() if number > 1)
         raise BadJson(f"the field {excerpt(twice, 40)!r} occurs twice; expected each field once")
     return fields
 
@@ -107,9 +108,7 @@ def _constant(word: str) -> NoReturn:
     raise BadJson(f"{word} is not JSON; expected a number or null")
 
 
-_SLOW = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+_SLOW = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 
 def _reread(text: str) -> Any:

@@ -49,7 +49,7 @@ def read_verdict(reply: str) -> Verdict | None:
 
 def added_nothing(parent: str, child: str) -> str | None:
     """The rule on what was added: the child must bring at least three content words (or, in other
-    scripts, characters) that its parent lacks, or be a clause longer, and not only repeat itself. None when it does."""
+    scripts, characters) that its parent lacks, or be a clause longer, or keep every one of its own and bring two; and not only repeat itself. None when it does."""
     before, after = content_words(parent), content_words(child)
     new = after - before
     longer = count_words(child) - count_words(parent)
@@ -58,7 +58,7 @@ def added_nothing(parent: str, child: str) -> str | None:
         if len(words) >= 12 and len(set(words)) / len(words) < 0.35:
             return "repeats itself"
         return None
-    if longer >= 5 and new:
+    if (longer >= 5 and new) or (len(new) >= 2 and before <= after):
         return None
     return f"{len(new)} new content words"
 
