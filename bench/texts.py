@@ -30,7 +30,7 @@ _DEMANDS = (
 )
 _SETTINGS = (
     "and write for readers who have never left {place}",
-    "as if it had to be printed on one page in {place}",
+    "as if printed on one page for {place}",
     "so that a night nurse in {place} can use it",
     "with the climate and the prices of {place} in mind",
     "and test it against what happened in {place} last winter",

@@ -48,7 +48,9 @@ class Browser:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._out)  # the end of the pipe ends the browser
         os.close(self._in)
         try:
@@ -107,7 +109,9 @@ class Browser:
                 self.events.append(got)
         self.evaluate("document.body.offsetHeight")
 
-    def picture(self, path: Path, *, whole: bool = True, scale: float = 1.0, clip: dict[str, float] | None = None) -> None:
+    def picture(
+        self, path: Path, *, whole: bool = True, scale: float = 1.0, clip: dict[str, float] | None = None
+    ) -> None:
         """A PNG of the page, or of the rectangle `clip` (x, y, width, height in CSS pixels)."""
         if clip is None and whole:
             size = self.do("Page.getLayoutMetrics")["cssContentSize"]

@@ -95,14 +95,18 @@ ANSWER = (
 )
 
 
-def lineages(count: int, rounds: int, *, number: int = 0, keep: float = 0.85) -> Iterator[tuple[list[Instruction], list[Dropped]]]:
+def lineages(
+    count: int, rounds: int, *, number: int = 0, keep: float = 0.85
+) -> Iterator[tuple[list[Instruction], list[Dropped]]]:
     """`count` seeds with what came of them."""
     for index in range(count):
         draw = random.Random(number * 1_000_003 + index)
         text = SEEDS[index % len(SEEDS)]
         if index >= len(SEEDS):
             text = f"{text[:-1]} (case {index // len(SEEDS) + 1}){text[-1]}"
-        seed = seed_instruction(text, source=Source("seeds.jsonl", index + 1), response="".join(draw.sample(ANSWER, 2)).strip())
+        seed = seed_instruction(
+            text, source=Source("seeds.jsonl", index + 1), response="".join(draw.sample(ANSWER, 2)).strip()
+        )
         kept, dropped = [seed], []
         for round_ in range(1, rounds + 1):
             child, rule = _child(kept[-1], round_, draw, keep)
@@ -117,7 +121,9 @@ def _child(parent: Instruction, round_: int, draw: random.Random, keep: float) -
     operation = draw.choice([*TAILS, "in-breadth"])
     rule = "" if draw.random() < keep - 0.04 * round_ else draw.choices(list(DROPS), (30, 14, 9, 6, 8, 5, 3, 4))[0]
     if operation == "in-breadth":
-        text = draw.choice(SEEDS)[:-1] + draw.choice((", as it was seen in the 1920s.", " for people who can't see colours.", " on a boat."))
+        text = draw.choice(SEEDS)[:-1] + draw.choice(
+            (", as it was seen in the 1920s.", " for people who can't see colours.", " on a boat.")
+        )
     elif operation == "concretise":
         text = parent.text.replace(" a ", " one particular ", 1) + draw.choice(TAILS[operation])
     else:

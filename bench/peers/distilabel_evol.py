@@ -41,7 +41,7 @@ def main() -> None:
             name="judge", llm=model(), input_batch_size=size, columns=["instruction", "evolved_instruction"],
             template=judge, output_mappings={"generation": "judge"},
         )  # fmt: skip
-        load >> evolve >> compare
+        _ = load >> evolve >> compare
     made = pipeline.run(use_cache=False)["default"]["train"]
     job.write(
         {"id": r["id"], "evolved": r["evolved_instruction"], "answer": r["answer"], "judge": r["judge"]} for r in made

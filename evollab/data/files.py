@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NoReturn
-
-import orjson
 
 from evollab.data import formats, hub
 from evollab.data.jsonfile import is_jsonl, json_rows, jsonl_rows
@@ -137,7 +136,7 @@ class _Aside:
         self.used = 0
 
     def __call__(self, row: Row | BadRow, reason: str) -> None:
-        text = row.text if isinstance(row, BadRow) else excerpt(orjson.dumps(row.fields, default=str))
+        text = row.text if isinstance(row, BadRow) else excerpt(json.dumps(row.fields, ensure_ascii=False, default=str))
         rejected = Rejected(self._table.file, row.number, reason, text)
         if self._strict:
             self._stop(rejected, "")
@@ -203,7 +202,7 @@ def _shape_of(rows: Iterator[Row], name: str, mapping: Mapping[str, str]) -> tup
     missing = ", ".join(excerpt(column, 40) for column in mapping.values() if column not in columns)
     expected = f"the column {missing} of --map" if mapping else "an instruction, prompt, question, messages or such"
     raise EvolError(
-        f"{name}: the first {len(looked_at)} rows have the fields {names(columns)}; expected {expected}",
+        f"{name}: the fields are {names(columns)} (in the first {len(looked_at)} rows); expected {expected}",
         formats.MAP_HINT,
     )
 

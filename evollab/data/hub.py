@@ -100,7 +100,7 @@ def push(folder: Path, repository: str, *, files: Iterable[str], public: bool = 
         raise EvolError(f"--push {excerpt(repository, 60)}: expected ORG/NAME")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        import huggingface_hub
+        import huggingface_hub.errors
     except ImportError:
         raise EvolError("--push: the package huggingface_hub is needed and not installed", INSTALL) from None
     token = os.environ.get(TOKEN, "")
@@ -119,7 +119,7 @@ def push(folder: Path, repository: str, *, files: Iterable[str], public: bool = 
             allow_patterns=sorted(files),
             commit_message="evol export",
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, huggingface_hub.errors.HTTPError) as error:  # the last: no connection
         said = _said(error).replace(token, "***")
         raise EvolError(f"--push {repository}: the hub refused ({said})", "what was exported is kept") from None
     return f"https://huggingface.co/datasets/{repository}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import count
 
 import orjson
 
@@ -72,21 +71,23 @@ def json_rows(octets: Octets) -> Iterator[Row | BadRow]:
             if byte != b",":
                 raise window.error("a comma or ]")
             window.at += 1
-            byte = window.peek()
+            if not (byte := window.peek()):
+                break
         if byte in b"}]:," or (byte != b"{" and not array):
             raise window.error(expected)
         number += 1
         yield _row(window, number)
-    if array and not byte:
+    if array and not byte and not window.cut_off:
         yield BadRow(number + 1, "JSON cut off: the array has no end (was its writer killed?)", "")
+    elif byte and array:
+        window.at += 1
+        if window.peek():
+            raise window.error("nothing after the array")
     elif byte:
-        window.at += array
-        if not array or window.peek():
-            raise window.error("nothing after the array" if array else expected)
+        raise window.error(expected)
 
 
 def _row(window: _Window, number: int) -> Row | BadRow:
-    line, _ = window.place()
     offset = window.gone + window.at
     data, too_long = window.value()
     if too_long:
@@ -94,6 +95,7 @@ def _row(window: _Window, number: int) -> Row | BadRow:
     try:
         return Row(number, strictjson.parse_object(data, offset))
     except strictjson.BadJson as error:
+        line = window.place()[0] - data.count(b"\n")
         return BadRow(number, f"{error}, in the row that begins on line {line}", excerpt(data))
 
 
@@ -130,12 +132,14 @@ class _Brackets:
 
 
 class _Window:
-    """The part of a stream that is in memory: `data`, read up to `at`; `gone` bytes came before it."""
+    """The part of a stream that is in memory: `data`, read up to `at`; `gone` bytes came before it;
+    `cut_off` says that the stream ended within a value."""
 
     def __init__(self, chunks: Iterator[bytes], name: str) -> None:
         self.data = b""
         self.at = 0
         self.gone = 0
+        self.cut_off = False
         self._chunks = chunks
         self._name = name
         self._lines = 0  # that ended in what is gone
@@ -184,6 +188,7 @@ class _Window:
                     raise endless(self._name, self.place()[0])
             length = end - self.at
             if not self._more():
+                self.cut_off = True
                 break
             end, whole = brackets.end(self.data, length)
         data = beginning or self.data[self.at : end]

@@ -21,6 +21,8 @@ DEPTH = 100
 """Levels of lists and objects that a row may have."""
 FIELDS = 1000
 """Fields that one object may have."""
+DIGITS = 1000
+"""Digits that an integer may have."""
 _EXACT = 2.0**63
 _KEY = re.compile(rb'"[ \t\r\n]*:')
 _HALF = re.compile("[\ud800-\udfff]")
@@ -36,7 +38,7 @@ def parse_object(data: bytes, offset: int = 0) -> dict[str, Any]:
     position of what is not UTF-8.
 
     Raises BadJson for anything else: no JSON, cut off, no object, a field twice, NaN and infinite
-    numbers, integers beyond 64 bits, NUL, lone surrogates, more than DEPTH levels or FIELDS fields.
+    numbers, NUL, lone surrogates, more than DEPTH levels, FIELDS fields or DIGITS digits.
     """
     try:
         row = orjson.loads(data)
@@ -47,8 +49,8 @@ def parse_object(data: bytes, offset: int = 0) -> dict[str, Any]:
     keys, doubtful = _survey(row)
     if not doubtful and (data.count(b":") == keys or len(_KEY.findall(data)) == keys) and b"\\u0000" not in data:
         return row
-    _reread(data.decode())
-    return row
+    exact: dict[str, Any] = _reread(data.decode())
+    return exact
 
 
 def _survey(row: dict[str, Any]) -> tuple[int, bool]:
@@ -91,9 +93,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    count = len(digits.lstrip("-"))
-    if count > 20 or not -(1 << 63) <= int(digits) < 1 << 64:
-        raise BadJson(f"an integer of {count:,} digits; expected one that fits 64 bits (write it in quotes)")
+    if len(digits) > DIGITS:
+        raise BadJson(f"an integer of {len(digits.lstrip('-')):,} digits; expected at most {DIGITS:,}")
     return int(digits)
 
 

@@ -80,7 +80,7 @@ def _runs(before: list[str], after: list[str]) -> list[Run]:
 def _shortest(a: list[str], b: list[str]) -> list[Kind]:
     """The kinds of a shortest edit script from `a` to `b` (Myers 1986, O(ND)); removals first."""
     if not a or not b:
-        return ["removed"] * len(a) + ["added"] * len(b)
+        return _all_new(a, b)
     furthest: dict[int, int] = {1: 0}
     trail: list[dict[int, int]] = []
     for edits in range(min(len(a) + len(b), MOST_EDITS) + 1):
@@ -93,7 +93,13 @@ def _shortest(a: list[str], b: list[str]) -> list[Kind]:
             furthest[k] = x
             if x >= len(a) and x - k >= len(b):
                 return _walk_back(trail, len(a), len(b))
-    return ["removed"] * len(a) + ["added"] * len(b)
+    return _all_new(a, b)
+
+
+def _all_new(a: list[str], b: list[str]) -> list[Kind]:
+    gone: list[Kind] = ["removed"]
+    new: list[Kind] = ["added"]
+    return gone * len(a) + new * len(b)
 
 
 def _walk_back(trail: list[dict[int, int]], x: int, y: int) -> list[Kind]:
@@ -144,7 +150,7 @@ def _tidy(runs: list[Run]) -> list[Run]:
 
 
 def _slid(runs: list[Run]) -> list[Run]:
-    """"x<. More y>." becomes "x. <More y.>": an addition that begins with the mark that follows it
+    """Make `x<. More y>.` into `x. <More y.>`: an addition that begins with the mark that follows it
     reads better one mark later. The text stays the same."""
     for index in range(1, len(runs) - 1):
         (kind_before, before), (kind, added), (kind_after, after) = runs[index - 1 : index + 2]

@@ -312,9 +312,7 @@ class _Tally:
         )
 
 
-def _warnings(
-    files: RunFiles, state: str, step: dict[str, Any], tally: _Tally, calls: Calls | None
-) -> Iterator[str]:
+def _warnings(files: RunFiles, state: str, step: dict[str, Any], tally: _Tally, calls: Calls | None) -> Iterator[str]:
     if files.step is None:
         yield "There is no step.json: the options, versions and state of this run are unknown."
     if state == "stopped":

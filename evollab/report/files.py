@@ -40,9 +40,7 @@ def find(run: Path) -> RunFiles:
     if _STEP.fullmatch(run.name) and (run.parent / run.name / runs.STEP).exists():
         raise EvolError(f"{run} is one step of a run", f"give the run itself: {run.parent}")
     steps = sorted(
-        (int(match[1]), path)
-        for path in run.iterdir()
-        if (match := _STEP.fullmatch(path.name)) and path.is_dir()
+        (int(match[1]), path) for path in run.iterdir() if (match := _STEP.fullmatch(path.name)) and path.is_dir()
     )
     if not steps:
         found = ", ".join(sorted(path.name for path in run.iterdir())[:6]) or "nothing"
@@ -107,8 +105,9 @@ class Line:
 def stream(path: Path | None, *, containing: bytes = b"") -> Iterator[Line]:
     """The rows of a JSONL file in order, one in memory at a time. Nothing for None.
 
-    `containing`: leave lines without these bytes unparsed. A last line without its newline is a write in progress and is left out. Raises EvolError naming
-    file and line where another line is not a JSON object.
+    `containing`: lines without these bytes are passed over unparsed. A last line without its newline
+    is a write in progress and is left out. Raises EvolError naming file and line where another line
+    is not a JSON object.
     """
     if path is None:
         return
@@ -147,7 +146,8 @@ def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise EvolError(
-            f"{path}:{number}: not JSON ({error})", "the file was changed or cut; run the same evolve again to rewrite it"
+            f"{path}:{number}: not JSON ({error})",
+            "the file was changed or cut; run the same evolve again to rewrite it",
         ) from None
     if not isinstance(row, dict):
         raise EvolError(f"{path}:{number}: expected an object, found {type(row).__name__}")

@@ -35,7 +35,7 @@ class Lineage:
         return self.line[-1]
 
 
-def lineage(run: Path, id: str) -> Lineage:  # noqa: A002
+def lineage(run: Path, id: str) -> Lineage:
     """The line that the row `id` is part of (kept or dropped; any unique beginning of an id will do).
 
     Raises EvolError when no row or more than one has that id, naming the nearest.
@@ -81,7 +81,7 @@ def _inner(row: dict[str, Any]) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _resolve(files: RunFiles, id: str) -> tuple[str, str]:  # noqa: A002
+def _resolve(files: RunFiles, id: str) -> tuple[str, str]:
     """(root id, whole id) of the row that `id` names."""
     needle = orjson.dumps(id)[1:-1]
     found: dict[str, str] = {}
@@ -106,7 +106,7 @@ def _resolve(files: RunFiles, id: str) -> tuple[str, str]:  # noqa: A002
     )
 
 
-def _nearest(files: RunFiles, id: str) -> list[str]:  # noqa: A002
+def _nearest(files: RunFiles, id: str) -> list[str]:
     """Three ids that look most like `id`, among the first rows of the run."""
     matcher = SequenceMatcher(b=id[:64], autojunk=False)
     scored: list[tuple[float, str]] = []

@@ -24,6 +24,7 @@ from evollab.report import svg
 from evollab.report.diff import compare
 from evollab.report.facts import Cell, RunFacts, add_up, collect
 from evollab.report.figures import big, duration, number, percent, usd
+from evollab.report.flow import flow_across, flow_down
 from evollab.report.inert import cut, inert, one_line
 from evollab.report.lineage import Lineage
 from evollab.report.spread import Spread
@@ -133,20 +134,24 @@ def _figures(spread: Spread) -> dict[str, float]:
 
 
 def _charts(facts: RunFacts) -> dict[str, list[Markup]]:
+    """Pictures by place; an empty list where there is nothing to show."""
     flow: list[Markup] = []
     if facts.cells and facts.seeds:
-        flow.append(svg.flow_down(facts.seeds, facts.rounds, facts.rules))
+        flow.append(flow_down(facts.seeds, facts.rounds, facts.rules))
         if len(facts.rounds) <= _ROUNDS_ACROSS:
-            flow.append(svg.flow_across(facts.seeds, facts.rounds, facts.rules))
-    by_round = lambda spreads: [("Seeds" if n == 0 else f"Round {n}", s) for n, s in spreads.items()]  # noqa: E731
-    return {
-        "flow": flow,
-        "lengths": [svg.ridges(by_round(facts.lengths), "Words of an instruction, by round")],
-        "growth": [svg.ridges(by_round(facts.growth), "Words more than the parent, by round", cls="more")],
-        "added": [svg.ridges(list(facts.added.items()), "Words more than the parent, by operation", cls="more")],
-        "responses": [svg.ridges(by_round(facts.responses), "Words of a response, by round")],
-        "pace": [svg.pace(facts.calls.pace, facts.calls.seconds)] if facts.calls else [],
+            flow.append(flow_across(facts.seeds, facts.rounds, facts.rules))
+    charts = {
+        "lengths": svg.ridges(_by_round(facts.lengths), "Words of an instruction, by round"),
+        "growth": svg.ridges(_by_round(facts.growth), "Words more than the parent, by round"),
+        "added": svg.ridges(list(facts.added.items()), "Words more than the parent, by operation"),
+        "responses": svg.ridges(_by_round(facts.responses), "Words of a response, by round"),
+        "pace": svg.pace(facts.calls.pace, facts.calls.seconds) if facts.calls else Markup(""),
     }
+    return {"flow": flow, **{name: [chart] for name, chart in charts.items() if chart}}
+
+
+def _by_round(spreads: Mapping[int, Spread]) -> list[tuple[str, Spread]]:
+    return [(f"Round {number}" if number else "Seeds", spread) for number, spread in spreads.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +198,7 @@ class _Thread:
 def _thread(line: Lineage, facts: RunFacts) -> _Thread:
     by_id = {row.id: row for row in line.line}
     attempts = [_attempt(row, before) for before, row in zip(line.line, line.line[1:], strict=False)]
-    attempts += [
-        _attempt(d.instruction, by_id[d.instruction.parent_id or ""], d.rule, d.detail) for d in line.dropped
-    ]
+    attempts += [_attempt(d.instruction, by_id[d.instruction.parent_id or ""], d.rule, d.detail) for d in line.dropped]
     attempts.sort(key=lambda one: (one.row.round, not one.rule))
     names = sorted({cell.operation for cell in facts.cells})
     tags = {str(names.index(row.operation)) for row in line.line[1:] if row.operation in names}

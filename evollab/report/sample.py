@@ -41,11 +41,15 @@ class Place:
         )
 
 
+Ranked = tuple[str, int, Place]
+"""The hash that ranks (largest first), minus the place in the run (which settles equal ones)."""
+
+
 @dataclass(slots=True)
 class Lineages:
     """Candidates: of every kind of lineage a few, picked by the hash of their id."""
 
-    _kinds: dict[Hashable, list[tuple[str, int, Place]]] = field(default_factory=dict[Hashable, list[tuple[str, int, Place]]])
+    _kinds: dict[Hashable, list[Ranked]] = field(default_factory=dict[Hashable, "list[Ranked]"])
     _seen: int = 0
 
     def offer(self, place: Place) -> None:
@@ -63,7 +67,8 @@ class Lineages:
 
     def choose(self, count: int) -> list[Place]:
         """Greedy: each next lineage is the one that shows most of what was shown least so far."""
-        left = sorted(((digest("lineage", p.root), -n, p) for heap in self._kinds.values() for _, n, p in heap), key=_first_two)
+        ranked = (one for heap in self._kinds.values() for one in heap)
+        left = sorted(ranked, key=_first_two, reverse=True)
         shown: Counter[Hashable] = Counter()
         chosen: list[Place] = []
         while left and len(chosen) < count:
@@ -74,7 +79,7 @@ class Lineages:
         return chosen
 
 
-def _first_two(item: tuple[str, int, Place]) -> tuple[str, int]:
+def _first_two(item: Ranked) -> tuple[str, int]:
     return item[:2]
 
 
@@ -94,11 +99,9 @@ class Drops:
     """A few dropped rows of each rule: (offset of the row, offset of its parent or None)."""
 
     per_rule: int = 3
-    _heaps: dict[str, list[tuple[str, int, int | None]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    _heaps: dict[str, list[tuple[str, int, int | None]]] = field(default_factory=lambda: defaultdict(list))
 
-    def offer(self, rule: str, id: str, offset: int, parent: int | None) -> None:  # noqa: A002
+    def offer(self, rule: str, id: str, offset: int, parent: int | None) -> None:
         if rule not in self._heaps and len(self._heaps) >= _RULES:
             return
         heap = self._heaps[rule]

@@ -38,4 +38,3 @@ class Spread:
     @property
     def median(self) -> int:
         return self.quantile(0.5)
-

@@ -7,178 +7,55 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-from evollab.report.facts import Cell
-from evollab.report.figures import duration, percent
+from evollab.report.figures import duration
 from evollab.report.spread import Spread
+
+_BINS = 90
+_RIDGE = 30.0
+_BETWEEN = 32.0
 
 
 def el(name: str, attributes: Mapping[str, object] | None = None, *children: object) -> Markup:
     """An element. Strings among the children are text; attribute values are escaped; None is left out."""
     given = "".join(
-        f' {key}="{escape(_number(value))}"' for key, value in (attributes or {}).items() if value is not None
+        f' {key}="{escape(_short(value))}"' for key, value in (attributes or {}).items() if value is not None
     )
     return Markup(f"<{name}{given}>{''.join(escape(child) for child in children)}</{name}>")
 
 
-def _number(value: object) -> object:
+def _short(value: object) -> object:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
 
 
-def _svg(width: float, height: float, label: str, *children: object, fluid: bool = False, cls: str = "chart") -> Markup:
-    """fluid: as wide as its place and `height` pixels high; x positions inside are percentages."""
-    size = {"width": "100%", "height": height} if fluid else {"viewBox": f"0 0 {width:g} {height:g}"}
-    return el("svg", {"class": cls, "role": "img", "aria-label": label, **size}, *children)
+def text(x: object, y: float, words: object, cls: str = "", anchor: str | None = None) -> Markup:
+    return el("text", {"x": x, "y": y, "class": cls or None, "text-anchor": anchor}, words)
 
 
-def _text(x: object, y: float, text: object, cls: str = "", anchor: str = "start") -> Markup:
-    return el("text", {"x": x, "y": y, "class": cls or None, "text-anchor": None if anchor == "start" else anchor}, text)
+def drawing(width: float, height: float, label: str, *children: object, cls: str) -> Markup:
+    """A picture that keeps its proportions; `label` is what it says, in words."""
+    shape = {"viewBox": f"0 0 {width:g} {height:g}"}
+    return el("svg", {"class": f"chart {cls}", "role": "img", "aria-label": label, **shape}, *children)
 
 
-# ---- where the attempts went: seeds, rounds, reasons ------------------------------------------------
-
-_MOST_RULES = 6
-_PITCH = 18.0
-
-
-def _reasons(cell: Cell, order: Sequence[str]) -> list[tuple[str, int]]:
-    """(rule, count) of a round in the common order; the rare ones together."""
-    counts = [(rule, cell.dropped[rule]) for rule in order if cell.dropped.get(rule)]
-    if len(counts) <= _MOST_RULES:
-        return counts
-    rest = counts[_MOST_RULES - 1 :]
-    return [*counts[: _MOST_RULES - 1], (f"by {len(rest)} more rules", sum(n for _, n in rest))]
+def _fluid(height: float, label: str, *children: object, cls: str) -> Markup:
+    """A picture as wide as its place, `height` pixels high; x positions inside are per cents, so that
+    letters keep their size on every screen."""
+    shape = {"width": "100%", "height": height}
+    return el("svg", {"class": f"chart {cls}", "role": "img", "aria-label": label, **shape}, *children)
 
 
-def flow_across(seeds: int, rounds: Sequence[Cell], rules: Sequence[str]) -> Markup:
-    """Left to right, for wide screens: each round tries every seed's latest text once; kept children go
-    on (and are data), dropped ones fall to their reason while their parent goes on in their place."""
-    width, trunk, top, bar = 1080.0, 170.0, 54.0, 10.0
-    step = (width - 186 - bar) / len(rounds)
-    scale = trunk / max(seeds, *(cell.tried for cell in rounds))
-    floor = top + trunk + 34
-    below: list[Markup] = []
-    above: list[Markup] = [
-        el("rect", {"x": 0.0, "y": top, "width": bar, "height": seeds * scale, "class": "seed", "rx": 1.5}),
-        _text(0, top - 28, "Seeds", "head"),
-        _text(0, top - 11, f"{seeds:,}", "sub"),
-    ]
-    height = floor
-    before = (0.0, top, seeds * scale, 0.0)
-    for index, cell in enumerate(rounds):
-        x = (index + 1) * step
-        kept, lost = cell.kept * scale, cell.lost * scale
-        reach = cell.tried / max(before[2] + before[3], 1e-9) * scale
-        below.append(_across(before[0] + bar, before[1], before[2], x, top, before[2] * reach, "kept" if index else "seed"))
-        if before[3]:
-            old_y, new_y = before[1] + before[2], top + before[2] * reach
-            below.append(_across(before[0] + bar, old_y, before[3], x, new_y, before[3] * reach, "again"))
-        above += [
-            el("rect", {"x": x, "y": top, "width": bar, "height": max(kept, 0.5), "class": "kept", "rx": 1.5}),
-            el("rect", {"x": x, "y": top + kept, "width": bar, "height": lost, "class": "lost", "rx": 1.5}),
-            _text(x, top - 28, f"Round {cell.round}", "head"),
-            _text(x, top - 11, f"{cell.kept:,} of {cell.tried:,} kept · {percent(cell.kept / max(cell.tried, 1))}", "sub"),
-        ]
-        at, y = top + kept, floor
-        for rule, count in _reasons(cell, rules):
-            size = count * scale
-            row = max(size, _PITCH)
-            target = y + (row - size) / 2
-            below.append(_across(x + bar, at, size, x + 62, target, size, "lost"))
-            above.append(el("rect", {"x": x + 62, "y": target, "width": 4.0, "height": max(size, 1.0), "class": "lost"}))
-            above.append(el("text", {"x": x + 72, "y": y + row / 2 + 4.5}, el("tspan", {"class": "count"}, f"{count:,}"), f" {rule}"))
-            at, y = at + size, y + row + 2
-        height = max(height, y)
-        before = (x, top, kept, lost)
-    x, y, kept, lost = before
-    below.append(_fade(x + bar, y, kept, "kept"))
-    below.append(_fade(x + bar, y + kept, lost, "again"))
-    return _svg(width, height + 6, _told(seeds, rounds), *below, *above, cls="chart flow wide")
+def _stretched(y: float, height: float, path: str, cls: str) -> Markup:
+    """A shape drawn in a box 1000 wide, stretched to the width that there is."""
+    box = {"viewBox": f"0 0 1000 {height:g}", "preserveAspectRatio": "none"}
+    shape = el("path", {"d": path, "class": cls})
+    return el("svg", {"x": 0, "y": y, "width": "100%", "height": height, **box}, shape)
 
 
-def _told(seeds: int, rounds: Sequence[Cell]) -> str:
-    told = "; ".join(f"round {c.round}: {c.kept} of {c.tried} kept, {c.lost} dropped" for c in rounds)
-    return f"{seeds} seeds; {told}. The table below holds the same numbers."
+def _level(y: float, cls: str, start: str = "0", end: str = "100%") -> Markup:
+    return el("line", {"x1": start, "x2": end, "y1": y, "y2": y, "class": cls})
 
 
-def _across(x0: float, y0: float, h0: float, x1: float, y1: float, h1: float, cls: str) -> Markup:
-    """A ribbon between two upright edges."""
-    mid = (x0 + x1) / 2
-    path = (
-        f"M{x0:.1f} {y0:.1f}C{mid:.1f} {y0:.1f} {mid:.1f} {y1:.1f} {x1:.1f} {y1:.1f}V{y1 + h1:.1f}"
-        f"C{mid:.1f} {y1 + h1:.1f} {mid:.1f} {y0 + h0:.1f} {x0:.1f} {y0 + h0:.1f}Z"
-    )
-    return el("path", {"d": path, "class": f"ribbon {cls}"})
-
-
-def _fade(x: float, y: float, height: float, cls: str) -> Markup:
-    """A short tail with slanted end: it goes on from here."""
-    if height <= 0:
-        return Markup("")
-    path = f"M{x:.1f} {y:.1f}h34l8 {height / 2:.1f}l-8 {height / 2:.1f}h-34Z"
-    return el("path", {"d": path, "class": f"ribbon {cls}"})
-
-
-def flow_down(seeds: int, rounds: Sequence[Cell], rules: Sequence[str]) -> Markup:
-    """The same from top to bottom, for narrow screens and for many rounds."""
-    width, trunk, bar = 360.0, 128.0, 9.0
-    scale = trunk / max(seeds, *(cell.tried for cell in rounds))
-    below: list[Markup] = []
-    above: list[Markup] = [
-        el("text", {"x": 0, "y": 13, "class": "head"}, "Seeds ", el("tspan", {"class": "sub"}, f"{seeds:,}")),
-        el("rect", {"x": 0.0, "y": 22.0, "width": seeds * scale, "height": bar, "class": "seed", "rx": 1.5}),
-    ]
-    y = 22.0 + bar
-    before = (seeds * scale, 0.0)
-    for index, cell in enumerate(rounds):
-        kept, lost = cell.kept * scale, cell.lost * scale
-        start, y = y, y + (58 if index == 0 else max(58.0, (len(_reasons(rounds[index - 1], rules)) + 1) * _PITCH + 34))
-        reach = cell.tried / max(sum(before), 1e-9) * scale
-        below.append(_down(0, start, before[0], 0, y, before[0] * reach, "kept" if index else "seed"))
-        if before[1]:
-            below.append(_down(before[0], start, before[1], before[0] * reach, y, before[1] * reach, "again"))
-        told = f"{cell.kept:,} of {cell.tried:,} kept · {percent(cell.kept / max(cell.tried, 1))}"
-        above += [
-            el("text", {"x": trunk + 16, "y": y + bar}, el("tspan", {"class": "head"}, f"Round {cell.round}  "), el("tspan", {"class": "sub"}, told)),
-            el("rect", {"x": 0.0, "y": y, "width": max(kept, 0.5), "height": bar, "class": "kept", "rx": 1.5}),
-            el("rect", {"x": kept, "y": y, "width": lost, "height": bar, "class": "lost", "rx": 1.5}),
-        ]
-        y += bar
-        at, row = kept + lost, y + _PITCH
-        for rule, count in _reasons(cell, rules):
-            size = count * scale
-            thick = min(size, _PITCH - 4)
-            path = (
-                f"M{at - size:.1f} {y:.1f}C{at - size:.1f} {row + thick / 2:.1f} {at - size:.1f} {row + thick / 2:.1f} {trunk + 18:.1f} {row + thick / 2:.1f}"
-                f"V{row - thick / 2:.1f}C{at:.1f} {row - thick / 2:.1f} {at:.1f} {row - thick / 2:.1f} {at:.1f} {y:.1f}Z"
-            )
-            below.append(el("path", {"d": path, "class": "ribbon lost"}))
-            above.append(el("rect", {"x": trunk + 18, "y": row - thick / 2, "width": 4.0, "height": max(thick, 1.0), "class": "lost"}))
-            above.append(el("text", {"x": trunk + 28, "y": row + 4.5}, el("tspan", {"class": "count"}, f"{count:,}"), f" {rule}"))
-            at, row = at - size, row + _PITCH
-        before = (kept, lost)
-    bottom = y + max(30.0, (len(_reasons(rounds[-1], rules)) + 1) * _PITCH)
-    below.append(_down(0, y, before[0], 0, y + 26, before[0], "kept"))
-    below.append(_down(before[0], y, before[1], before[0], y + 26, before[1], "again"))
-    return _svg(width, bottom, _told(seeds, rounds), *below, *above, cls="chart flow narrow")
-
-
-def _down(x0: float, y0: float, w0: float, x1: float, y1: float, w1: float, cls: str) -> Markup:
-    """A ribbon between two level edges."""
-    mid = (y0 + y1) / 2
-    path = (
-        f"M{x0:.1f} {y0:.1f}C{x0:.1f} {mid:.1f} {x1:.1f} {mid:.1f} {x1:.1f} {y1:.1f}H{x1 + w1:.1f}"
-        f"C{x1 + w1:.1f} {mid:.1f} {x0 + w0:.1f} {mid:.1f} {x0 + w0:.1f} {y0:.1f}Z"
-    )
-    return el("path", {"d": path, "class": f"ribbon {cls}"})
-
-
-# ---- distributions ---------------------------------------------------------------------------------
-
-_BINS = 90
-_RIDGE = 30.0
-
-
-def ridges(rows: Sequence[tuple[str, Spread]], label: str, *, cls: str = "kept") -> Markup:
+def ridges(rows: Sequence[tuple[str, Spread]], label: str) -> Markup:
     """One shape a row on a common axis: the distribution, its middle half, its median.
 
     The axis ends at the 99th percentile of the widest row (1st, where there are values below zero).
@@ -191,43 +68,36 @@ def ridges(rows: Sequence[tuple[str, Spread]], label: str, *, cls: str = "kept")
     parts: list[Markup] = []
     y = 0.0
     for name, spread in rows:
-        parts += _ridge(name, spread, low, high, y, cls)
-        y += _RIDGE + 32
+        parts += _ridge(name, spread, low, high, y)
+        y += _RIDGE + _BETWEEN
     if low < 0:
         x = _at(0, low, high)
         parts.insert(0, el("line", {"x1": x, "x2": x, "y1": 14.0, "y2": y - 4, "class": "zero"}))
-    ticks = _ticks(low, high)
-    for index, value in enumerate(ticks):
+    for value in _ticks(low, high):
         place = _share(value, low, high)
-        anchor = "start" if index == 0 and place < 0.04 else "end" if place > 0.96 else "middle"
-        parts.append(_text(_at(value, low, high), y + 12, _whole(value), "tick", anchor))
+        anchor = None if place < 0.04 else "end" if place > 0.96 else "middle"
+        parts.append(text(_at(value, low, high), y + 12, _whole(value), "tick", anchor))
     told = "; ".join(f"{name}: median {spread.median}, n {spread.n}" for name, spread in rows)
-    return _svg(0, y + 18, f"{label}. {told}", *parts, fluid=True, cls="chart ridges")
+    return _fluid(y + 18, f"{label}. {told}", *parts, cls="ridges")
 
 
-def _ridge(name: str, spread: Spread, low: int, high: int, y: float, cls: str) -> list[Markup]:
+def _ridge(name: str, spread: Spread, low: int, high: int, y: float) -> list[Markup]:
     base = y + 20 + _RIDGE
-    shape = _shape(spread, low, high)
-    points = "".join(f"L{i * 1000 / _BINS + 500 / _BINS:.1f} {_RIDGE - value * _RIDGE:.1f}" for i, value in enumerate(shape))
-    area = el(
-        "svg",
-        {"x": 0, "y": base - _RIDGE, "width": "100%", "height": _RIDGE, "viewBox": f"0 0 1000 {_RIDGE:g}", "preserveAspectRatio": "none"},
-        el("path", {"d": f"M0 {_RIDGE:g}{points}L1000 {_RIDGE:g}Z", "class": f"area {cls}"}),
+    points = "".join(
+        f"L{(i + 0.5) * 1000 / _BINS:.1f} {_RIDGE - value * _RIDGE:.1f}"
+        for i, value in enumerate(_shape(spread, low, high))
     )
-    q25, q50, q75 = (_at(spread.quantile(q), low, high) for q in (0.25, 0.5, 0.75))
+    q25, q50, q75 = (spread.quantile(share) for share in (0.25, 0.5, 0.75))
+    named = el("tspan", {"class": "head"}, name), el("tspan", {"class": "sub n"}, f"  n {spread.n:,}")
+    figures = f"median {_whole(q50)} · half {_whole(q25)} to {_whole(q75)}"
     return [
-        el("text", {"x": 0, "y": y + 13}, el("tspan", {"class": "head"}, name), el("tspan", {"class": "sub n"}, f"  n {spread.n:,}")),
-        _text("100%", y + 13, f"median {_whole(spread.median)} · half {_range(spread)}", "sub", "end"),
-        area,
-        el("line", {"x1": 0, "x2": "100%", "y1": base, "y2": base, "class": "base"}),
-        el("line", {"x1": q25, "x2": q75, "y1": base, "y2": base, "class": f"half {cls}"}),
-        el("circle", {"cx": q50, "cy": base, "r": 4, "class": f"median {cls}"}),
+        el("text", {"x": 0, "y": y + 13}, *named),
+        text("100%", y + 13, figures, "sub", "end"),
+        _stretched(base - _RIDGE, _RIDGE, f"M0 {_RIDGE:g}{points}L1000 {_RIDGE:g}Z", "area"),
+        _level(base, "base"),
+        _level(base, "half", _at(q25, low, high), _at(q75, low, high)),
+        el("circle", {"cx": _at(q50, low, high), "cy": base, "r": 4, "class": "median"}),
     ]
-
-
-def _range(spread: Spread) -> str:
-    low, high = spread.quantile(0.25), spread.quantile(0.75)
-    return f"{_whole(low)} to {_whole(high)}"
 
 
 def _whole(value: int) -> str:
@@ -238,7 +108,7 @@ def _shape(spread: Spread, low: int, high: int) -> list[float]:
     """A smoothed histogram, its peak at 1. Values beyond the axis are counted at its ends."""
     bins = [0.0] * _BINS
     for value, count in spread.counts.items():
-        bins[min(max(int(_share(value, low, high) * _BINS), 0), _BINS - 1)] += count
+        bins[min(int(_share(value, low, high) * _BINS), _BINS - 1)] += count
     for _ in range(3):
         padded = [bins[0], *bins, bins[-1]]
         bins = [(padded[i] + 2 * padded[i + 1] + padded[i + 2]) / 4 for i in range(_BINS)]
@@ -254,45 +124,38 @@ def _at(value: float, low: float, high: float) -> str:
     return f"{_share(value, low, high) * 100:.2f}%"
 
 
-def _ticks(low: float, high: float) -> list[int]:
-    """Four to seven round values between low and high."""
-    size = 1
-    for size in (m * 10**power for power in range(9) for m in (1, 2, 5)):
-        if (high - low) / size <= 6:
-            break
-    first = int(-(-low // size)) * size
-    return list(range(first, int(high) + 1, size))
+def _ticks(low: int, high: int) -> list[int]:
+    """At most seven round values between low and high."""
+    sizes = (factor * 10**power for power in range(18) for factor in (1, 2, 5))
+    size = next((size for size in sizes if (high - low) / size <= 6), high - low)
+    return list(range(-(-low // size) * size, high + 1, size))
 
 
-# ---- small ones ------------------------------------------------------------------------------------
-
-
-def bar(share: float, cls: str = "kept", label: str = "") -> Markup:
-    """A bar for a table cell, filled to `share` of it."""
+def bar(share: float) -> Markup:
+    """A bar for a table cell, filled to `share` of it. The number stands beside it."""
+    filled = f"{min(max(share, 0), 1) * 100:.2f}%"
     return el(
         "svg",
-        {"class": "bar", "width": "100%", "height": 6, "role": "img" if label else None, "aria-label": label or None, "aria-hidden": None if label else "true"},
+        {"class": "bar", "width": "100%", "height": 6, "aria-hidden": "true"},
         el("rect", {"width": "100%", "height": 6, "class": "track", "rx": 3}),
-        el("rect", {"width": f"{min(max(share, 0), 1) * 100:.2f}%", "height": 6, "class": cls, "rx": 3}),
+        el("rect", {"width": filled, "height": 6, "class": "kept", "rx": 3}),
     )
 
 
 def pace(counts: Sequence[int], seconds: float) -> Markup:
-    """Replies a second over the working time, as an area."""
+    """Replies in equal stretches of `seconds` of work, as an area."""
     if not counts or seconds <= 0:
         return Markup("")
-    stretch = seconds / len(counts)
-    peak = max(counts) or 1
+    peak = max(counts)
+    fastest = f"peak {peak * len(counts) / seconds:,.3g} replies a second"
     steps = "".join(f"V{60 - 54 * n / peak:.1f}H{(i + 1) * 1000 / len(counts):.1f}" for i, n in enumerate(counts))
-    area = el(
-        "svg", {"x": 0, "y": 14, "width": "100%", "height": 60, "viewBox": "0 0 1000 60", "preserveAspectRatio": "none"},
-        el("path", {"d": f"M0 60{steps}V60Z", "class": "area kept"}),
-    )  # fmt: skip
-    label = f"Replies a second over {seconds:.0f} seconds of work; at most {peak / stretch:.2f}"
-    return _svg(
-        0, 94, label, area,
-        el("line", {"x1": 0, "x2": "100%", "y1": 74, "y2": 74, "class": "base"}),
-        _text("100%", 5, f"peak {peak / stretch:.3g} replies a second", "tick", "end"),
-        _text(0, 90, "start", "tick"), _text("100%", 90, duration(seconds), "tick", "end"),
-        fluid=True, cls="chart pace",
-    )  # fmt: skip
+    return _fluid(
+        94,
+        f"Replies over {duration(seconds)} of work; {fastest}",
+        text("100%", 5, fastest, "tick", "end"),
+        _stretched(14, 60, f"M0 60{steps}V60Z", "area"),
+        _level(74, "base"),
+        text(0, 90, "start", "tick"),
+        text("100%", 90, duration(seconds), "tick", "end"),
+        cls="pace",
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -18,8 +18,6 @@ from evollab.report.figures import big, duration, number, percent, usd
 from evollab.report.inert import cut, inert, one_line
 from evollab.report.lineage import Lineage, lineage
 
-if TYPE_CHECKING:
-    from rich.table import Table
 _PIPED_WIDTH = 120
 _TEXT = 4000
 _RESPONSE = 1500
@@ -49,8 +47,8 @@ def show(run: Path, *, row: str | None = None, console: Console | None = None) -
         for (purpose, kind), count in facts.calls.failures.items():
             console.print(_text(f"{number(count)} x {kind} ({purpose}): asked again or given up", "yellow"))
     if facts.lineages:
-        some = facts.lineages[0].leaf.id
-        console.print(_text(f"\none lineage: evol show {run} --row {some}    pictures: evol report {run}", "dim"))
+        some, path = facts.lineages[0].leaf.id, shlex.quote(str(run))
+        console.print(_text(f"\none lineage: evol show {path} --row {some}    pictures: evol report {path}", "dim"))
 
 
 def _console() -> Console:
@@ -76,7 +74,6 @@ def _show_head(facts: RunFacts, console: Console) -> None:
             (inert(facts.name), "bold"),
             "  ",
             (inert(state), "green" if state == "complete" else "yellow"),
-            inert(f"  {facts.why}" if facts.why else ""),
         )
     )
     survival = f", {percent(facts.survival)} survive" if facts.survival is not None else ""
@@ -101,8 +98,9 @@ def _survival(facts: RunFacts, width: int) -> Table:
     table = _table("round, operation")
     for name in ("tried", "kept", "share"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     columns = facts.rules
-    room = width - 22 - 8 - 8 - 18
+    room = width - 18 - 7 - 7 - 7 - _BAR - 4
     while columns and sum(len(rule) + 2 for rule in columns) > room - (8 if columns != facts.rules else 0):
         columns = columns[:-1]
     for rule in columns:
@@ -134,7 +132,8 @@ def _cells(name: str, cell: Cell, columns: tuple[str, ...], rules: tuple[str, ..
         _text(name),
         _text(number(cell.tried)),
         _text(number(cell.kept)),
-        _text(f"{percent(share)} {bar:<{_BAR}}"),
+        _text(percent(share)),
+        _text(bar, "blue"),
         *(_text(number(count) if count else "·", "" if count else "dim") for count in counts),
     ]
 
@@ -148,7 +147,8 @@ def _show_drops(facts: RunFacts, console: Console) -> None:
     for rule in facts.rules:
         meaning = RULES.get(rule, "")
         console.print(_text(f"{number(total[rule])} {rule}{f': {meaning}' if meaning else ''}"))
-        if example := examples.get(rule):
+        if rule in examples:
+            example = examples[rule]
             child = example.dropped.instruction
             beginning = one_line(child.prompt, max(console.width - 6, 40)) or "(no text)"
             console.print(_text(f"    {beginning}", "dim"), no_wrap=True, overflow="ellipsis", crop=True)
@@ -186,9 +186,7 @@ def _show_lineage(line: Lineage, asked: str, console: Console) -> None:
         console.print(Text(f"\n{line.others} more rows grew from this seed on other branches", style="dim"))
 
 
-def _show_row(
-    row: Instruction, parent: Instruction | None, asked: str, console: Console, reason: str = ""
-) -> None:
+def _show_row(row: Instruction, parent: Instruction | None, asked: str, console: Console, reason: str = "") -> None:
     head = Text()
     head.append("\nseed" if parent is None else f"\nround {row.round}  {inert(row.operation)}", "bold")
     head.append(f"  {inert(row.id)}", "dim")
@@ -234,4 +232,6 @@ def _marked(row: Instruction, parent: Instruction | None, *, colour: bool, style
 
 
 def _print_indented(text: Text, console: Console) -> None:
-    console.print(Padding(text, (0, 0, 0, 4), expand=False))
+    for line in text.wrap(console, max(console.width - 4, 20)):
+        line.rstrip()
+        console.print(Text("    ") + line if line else "", soft_wrap=True)
