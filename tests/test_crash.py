@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,11 +133,16 @@ def test_what_was_at_risk_is_counted(tmp_path: Path, seeds_file: Path) -> None:
         arguments = command(server, seeds_file, tmp_path)
         process = start(arguments)
         wait_for(server, 30)
+        while (in_flight := server.stats()["inflight"]) < CONCURRENCY // 2:
+            time.sleep(0.005)
         process.kill()
         process.communicate()
         server.configure(latency_ms=0)
         done = finish(arguments)
-    assert f"{CONCURRENCY} calls were in flight when this run died" in done.stderr
+    counted = re.search(r"(\d+) calls were in flight when this run died", done.stderr)
+    assert counted, done.stderr
+    assert 1 <= int(counted.group(1)) <= CONCURRENCY
+    assert in_flight
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")

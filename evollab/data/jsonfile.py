@@ -18,9 +18,9 @@ from evollab.data.rows import BadRow, Row, excerpt
 from evollab.records import EvolError
 
 _NO_BLANK = re.compile(rb"[^ \t\r\n]")
-_STRUCTURE = re.compile(rb'["{}\[\]]')
 _TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _WHOLE_TEXT = re.compile(rb'"' + _TEXT.pattern + rb'"', re.DOTALL)
+_NO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _WHOLE_TEXT.pattern + rb")*+", re.DOTALL)
 _SCALAR_END = re.compile(rb"[,\]} \t\r\n]")
 
 
@@ -104,28 +104,27 @@ class _Brackets:
 
     def __init__(self, first: bytes) -> None:
         self._scalar = first not in b'{["'
+        self._quoted = first == b'"'
+        self._opening = int(self._quoted)
         self._depth = 0
-        self._quoted = False
 
     def end(self, data: bytes, at: int) -> tuple[int, bool]:
         """How far the value reaches in `data` from `at` on, and whether that is all of it."""
         if self._scalar:
             mark = _SCALAR_END.search(data, at)
             return (mark.start(), True) if mark else (len(data), False)
+        at, self._opening = at + self._opening, 0
         while at < len(data):
-            if self._quoted:
-                text = _TEXT.match(data, at)
-                at = text.end() if text else at
-                if data[at : at + 1] != b'"':
-                    return at, False
-                at += 1
-                self._quoted = False
-            elif mark := _STRUCTURE.search(data, at):
-                at = mark.end()
-                self._quoted = mark[0] == b'"'
-                self._depth += (mark[0] in b"{[") - (mark[0] in b"}]")
+            passed = (_TEXT if self._quoted else _NO_BRACKET).match(data, at)
+            at = passed.end() if passed else at
+            mark = data[at : at + 1]
+            if not mark or mark == b"\\":  # a backslash whose second byte has not come yet
+                break
+            at += 1
+            if mark == b'"':  # the end of a text, or the beginning of one that goes on in the next piece
+                self._quoted = not self._quoted
             else:
-                return len(data), False
+                self._depth += 1 if mark in b"{[" else -1
             if self._depth == 0 and not self._quoted:
                 return at, True
         return at, False

@@ -6,6 +6,7 @@ Source: the public API reference for /chat/completions and /completions.
 from __future__ import annotations
 
 import email.utils
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,16 +104,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     (RFC 9110, 10.2.3). At most ten minutes; nonsense counts as absent."""
     try:
         if (ms := headers.get("retry-after-ms")) is not None:
-            return min(600.0, max(0.0, float(ms) / 1000))
-        value = headers.get("Retry-After")
-        if value is None:
+            seconds = float(ms) / 1000
+        elif (value := headers.get("Retry-After")) is None:
             return None
-        try:
-            return min(600.0, max(0.0, float(value)))
-        except ValueError:
-            return min(600.0, max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()))
+        else:
+            seconds = float(value) if value[:1].isdigit() else email.utils.parsedate_to_datetime(value).timestamp()
+            seconds -= 0 if value[:1].isdigit() else time.time()
     except (ValueError, TypeError, OverflowError):
         return None
+    return min(600.0, max(0.0, seconds)) if math.isfinite(seconds) else None
 
 
 def stop_error(answer: Answer, *, model: str, url: str, key_variable: str, has_key: bool) -> EvolError:

@@ -77,18 +77,20 @@ def _show_head(facts: RunFacts, console: Console) -> None:
         )
     )
     survival = f", {percent(facts.survival)} survive" if facts.survival is not None else ""
-    console.print(
+    lines = [
         f"{number(facts.rows)} rows: {number(facts.seeds)} seeds, {number(facts.kept)} evolved of "
         f"{number(facts.tried)} tried{survival}; {number(facts.answered)} with a response"
-    )
+    ]
     if facts.rejected:
-        console.print(f"{number(facts.rejected)} input rows could not be used (rejected.jsonl)")
+        lines.append(f"{number(facts.rejected)} input rows could not be used (rejected.jsonl)")
     if calls := facts.calls:
         money = usd(calls.usd) if calls.usd is not None else "price unknown"
-        console.print(
+        lines.append(
             f"{number(calls.count)} calls, {big(calls.tokens_in)} tokens in, {big(calls.tokens_out)} out, {money}; "
             f"{duration(calls.seconds)} of work, {number(calls.rate)} replies a second"
         )
+    for line in lines:
+        console.print(_text(line))
     for note in (*facts.notes, *facts.warnings):
         console.print(_text(f"! {note}", "yellow"))
 
@@ -160,16 +162,18 @@ def _show_drops(facts: RunFacts, console: Console) -> None:
 def _calls(facts: RunFacts) -> Table:
     assert facts.calls is not None
     table = _table("purpose")
-    table.add_column("model", overflow="fold")
-    for name in ("calls", "tokens in", "tokens out", "cost", "p50", "p99", "not usable"):
+    table.add_column("model", overflow="fold", min_width=12)
+    bad = any(group.not_ok for group in facts.calls.groups)
+    for name in ("calls", "in", "out", "cost", "p50", "p99", *(["not usable"] if bad else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for group in facts.calls.groups:
-        bad = ", ".join(f"{count} {kind}" for kind, count in group.not_ok.items())
         cost = "unknown" if group.unpriced == group.calls else usd(group.usd)
-        columns = (
-            group.purpose, group.model, number(group.calls), number(group.tokens_in), number(group.tokens_out),
-            cost, duration(group.p50), duration(group.p99), bad,
-        )  # fmt: skip
+        columns = [
+            group.purpose, group.model, number(group.calls), big(group.tokens_in), big(group.tokens_out),
+            cost, duration(group.p50), duration(group.p99),
+        ]  # fmt: skip
+        if bad:
+            columns.append(", ".join(f"{count} {kind}" for kind, count in group.not_ok.items()))
         table.add_row(*(_text(column) for column in columns))
     return table
 
