@@ -58,6 +58,8 @@ class Bench:
     repeat: int = 3
     pythons: dict[str, str] = field(default_factory=dict[str, str])
     """Peer -> interpreter that has it."""
+    kept: dict[str, Path] = field(default_factory=dict[str, Path])
+    """Finished runs of ours that other measures use again, by name."""
 
     def serve(self, **options: object) -> ServerProcess:
         return ServerProcess(self.server, **{"equal_pct": 0, **options})
@@ -95,6 +97,12 @@ class Bench:
         out = self.work / f"run-{client if isinstance(client, str) else client.name}"
         shutil.rmtree(out, ignore_errors=True)
         return out
+
+    def keep(self, name: str) -> Path:
+        """Set the run folder of ours that was just made aside, as `name`."""
+        self.kept[name] = self.work / f"kept-{name}"
+        shutil.rmtree(self.kept[name], ignore_errors=True)
+        return (self.work / "run-ours").rename(self.kept[name])
 
     def start(
         self, client: Client, url: str, rows: int, out: Path, *, concurrency: int = 64, timeout: float = 60.0

@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 import tempfile
@@ -69,6 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="an environment with a peer")
+    parser.add_argument("--evol", default="", help="our command, when it is not the one of this environment")
     parser.add_argument("--repeat", type=int, default=3, help="how often each is measured; medians are shown")
     parser.add_argument(
         "--server", type=Path, default=Path(__file__).with_name("server.py"), help="another server script"
@@ -82,7 +84,9 @@ def main() -> int:
     work = given.work or Path(tempfile.mkdtemp(prefix="evollab-bench-"))
     work.mkdir(parents=True, exist_ok=True)
     workload.prompts(work / "prompts.json")
-    bench = Bench(work.resolve(), evol_command(), given.server, given.repeat, find_peers(given.peer))
+    bench = Bench(
+        work.resolve(), shlex.split(given.evol) or evol_command(), given.server, given.repeat, find_peers(given.peer)
+    )
     before, figures = machine(), []
     try:
         for name in chosen:

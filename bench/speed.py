@@ -70,9 +70,7 @@ def memory(bench: Bench) -> list[Figure]:
         peak.values[client.name] = less.peak_mb
         growth.values[client.name] = (more.peak_mb - less.peak_mb) * 2**20 / (CALLS * (big - small))
         if client.name == "ours":
-            finished = bench.work / "finished"
-            shutil.rmtree(finished, ignore_errors=True)
-            (bench.work / "run-ours").rename(finished)
+            bench.keep("finished")
     peak.require(below=80)
     growth.require(below=300)
     return [peak, growth]
@@ -110,10 +108,10 @@ def replay(bench: Bench) -> list[Figure]:
     """A finished run of 60,000 calls made again from calls.db, with no server there."""
     ours = bench.clients()[0]
     rows = 20_000
-    finished = bench.work / "finished"
-    if not finished.exists():
+    if "finished" not in bench.kept:
         bench.run(ours, rows)
-        (bench.work / "run-ours").rename(finished)
+        bench.keep("finished")
+    finished = bench.kept["finished"]
     before = (finished / "1-evolve" / "instructions.jsonl").read_bytes()
     figure = Figure("replay of 60,000 calls", "calls/s")
     processor = Figure("replay, CPU", "ms/call")

@@ -1,12 +1,19 @@
-"""A headless Chromium for page tests, spoken to over a pipe: no port, no driver, no network."""
+"""A headless Chromium for page tests, spoken to over a pipe: no port, no driver, no network.
+
+Run as a program it takes a picture of the top of a page:
+    python -m tests.browser runs/first/report.html docs/img/report.png [HEIGHT]
+"""
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import select
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +25,9 @@ _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
+_LAUNCH = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 
 
 class Browser:
@@ -27,23 +37,33 @@ class Browser:
         assert PATH is not None
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        # Chromium's end of the pipe is fixed: it reads from 3 and writes to 4.
-        command = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        high = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (theirs_in, theirs_out)]
+        for end in (theirs_in, theirs_out):
+            os.close(end)
+        # Chromium's ends of the pipes are fixed: it reads from 3 and writes to 4.
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", command, PATH, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", _LAUNCH, *map(str, high), PATH, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=high, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        os.close(theirs_in)
-        os.close(theirs_out)
+        for end in high:
+            os.close(end)
         self._buffer = b""
         self._number = 0
         self.events: list[dict[str, Any]] = []
+        try:
+            self._session = self._attach()
+        except RuntimeError:
+            self._close()
+            raise
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.do(f"{domain}.enable")
+
+    def _attach(self) -> str:
         targets = self._ask("Target.getTargets", session=None)["targetInfos"]
         page = next(target for target in targets if target["type"] == "page")
         attached = self._ask("Target.attachToTarget", session=None, targetId=page["targetId"], flatten=True)
-        self._session: str = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.do(f"{domain}.enable")
+        session: str = attached["sessionId"]
+        return session
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +71,9 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         os.close(self._out)  # the end of the pipe ends the browser
         os.close(self._in)
         try:
@@ -119,3 +142,13 @@ class Browser:
         more = {"clip": {**clip, "scale": scale}} if clip else {}
         data = self.do("Page.captureScreenshot", format="png", captureBeyondViewport=True, **more)["data"]
         path.write_bytes(base64.b64decode(data))
+
+
+def _main(page: str, picture: str, height: str = "1500") -> None:
+    with tempfile.TemporaryDirectory() as profile, Browser(Path(profile)) as one:
+        one.open(Path(page), width=1280, height=int(height))
+        one.picture(Path(picture), clip={"x": 0, "y": 0, "width": 1280, "height": int(height)})
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -193,7 +193,7 @@ def write_run(
         db.commit()
         db.close()
     step: dict[str, Any] = {
-        "step": "evolve", "state": "complete", "why": "",
+        "step": "evolve", "command": "evol evolve seeds.jsonl --model openai:gpt-4o-mini --out runs/first", "state": "complete", "why": "",
         "config": {"model": "openai:gpt-4o-mini", "preset": "efficient", "domain": "general", "rounds": rounds,
                    "weights": [], "seed": number, "judging": "auto", "shape": "auto", "temperature": 1.0, "top_p": 0.95},
         "inputs": {"file": "seeds.jsonl", "bytes": 18_220, "digest": digest(number)},

@@ -10,7 +10,7 @@ from evollab.evolve.blocks import fences, protect, restore, without_blocks
 from evollab.evolve.domains.general import DOMAIN
 from evollab.evolve.formats import parses
 from evollab.evolve.operation import fill
-from evollab.evolve.tables import named_things, table
+from evollab.evolve.tables import figure_name, named_things, table
 
 BLOCKS = {
     "fence": "```python\nx = 1\n\ny = 2\n```",
@@ -105,8 +105,8 @@ def test_reading_data_never_raises(text: str, kind: str) -> None:
 def test_tables_made_by_program_parse(names: list[str], kind: str, seed: int) -> None:
     things = named_things(";".join(names))
     if things:
-        text = table(kind, things, seed)
-        assert text == table(kind, things, seed)
+        text = table(kind, things, "", seed)
+        assert text == table(kind, things, "", seed)
         ((tag, content),) = fences(text)
         assert (tag, parses(kind, content)) == (kind, None)
 
@@ -114,6 +114,9 @@ def test_tables_made_by_program_parse(names: list[str], kind: str, seed: int) ->
 def test_named_things() -> None:
     assert named_things("rice; spinach; eggs; rice; cheese") == ["rice", "spinach", "eggs", "cheese"]
     assert named_things("rice and beans") == []
+    assert named_things("rice; spinach; eggs | grams in stock") == ["rice", "spinach", "eggs"]
+    assert figure_name("rice; spinach; eggs | grams in stock.") == "grams_in_stock"
+    assert figure_name("rice; spinach") == figure_name("a | 7; drop table") == ""
 
 
 @given(st.text(), st.text())

@@ -39,8 +39,8 @@ def rendered() -> str:
         for form in op.formats or (None,):
             name = f"{op.name}, {form.name}" if form else op.name
             parts[f"{name}: paper shape"] = paper_prompt(_plan(), PLAIN, protect(PLAIN.text), op, form)
-        if op.tail:
-            parts[f"{op.name}: tail shape"] = fill(op.tail.prompt, instruction=PLAIN.text)
+        for n, tail in enumerate(op.tails, 1):
+            parts[f"{op.name}: tail shape {n}"] = fill(tail.prompt, instruction=PLAIN.text)
     deepen, breadth = DOMAIN.operation("deepen"), DOMAIN.operation("in-breadth")
     parts["deepen: with a block, an input and turns before"] = paper_prompt(
         _plan(), RICH, protect(RICH.text), deepen, None

@@ -6,22 +6,23 @@ in their new order. Memory grows by 28 bytes a row, whatever the rows' length.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
 from evollab import rng
 from evollab.data import hub, targets
-from evollab.data.card import CARD, Exported, write_card
-from evollab.data.tables import DUCKDB
-from evollab.records import EvolError, Instruction, Message
+from evollab.data.card import MARK, Contents, Export, write_card
+from evollab.data.tables import DUCKDB, no_pattern
+from evollab.records import EvolError, Instruction
 from evollab.runs import read_step, whole_file
 
 ROWS = "instructions.jsonl"
@@ -29,8 +30,8 @@ STEP = "1-evolve"
 NO_RESPONSE = "without a response"
 OTHER_ROUND = "of other rounds"
 UNFIT = "whose turns Alpaca has no place for"
+CARD = "README.md"
 _ROUNDS = re.compile(r"\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*", re.ASCII)
-_LONGEST_ROW = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +98,7 @@ def export_run(run: Path, out: Path | None, options: ExportOptions, *, push: str
     and for everything that the hub refuses.
     """
     step = run / STEP if (run / STEP).is_dir() else run
-    facts = read_step(step) or {}
-    result = export(step / ROWS, run / "export" if out is None else out, options, facts)
+    result = export(step / ROWS, run / "export" if out is None else out, options, read_step(step) or {})
     if push is None:
         return result
     files = (result.file.name, result.card.name)
@@ -109,7 +109,138 @@ def export(rows: Path, out: Path, options: ExportOptions, facts: Mapping[str, An
     """Export the Instruction lines of the file `rows` into the folder `out`. `facts`: the step.json
     that tells, for the data card, how they were made ({} where there is none).
 
-    The order and the draw depend on the rows' ids and `options.seed` alone: a smaller draw is the
-    beginning of a larger one.
+    The order and the draw depend on the rows' ids and `options.seed` alone, and a smaller draw is the
+    beginning of a larger one. Rows without a response are left out and counted. When `options.n` is
+    more than there are, all are taken and a note says so. Raises EvolError as `export_run` does.
     """
-    ...
+    _check_folder(out)
+    found = _catalogue(rows, options)
+    if not found.starts:
+        left = ", ".join(f"{number:,} {why}" for why, number in found.left_out.items())
+        raise EvolError(
+            f"{rows}: no rows to export ({left or 'the file is empty'})",
+            "seeds get a response by evol evolve --answer-seeds missing" if found.left_out else "",
+        )
+    order = _order(found.keys, options)
+    contents = Contents()
+    chosen = contents.counting(_fetch(rows, found.starts, order))
+    out.mkdir(parents=True, exist_ok=True)
+    if options.format == "parquet":
+        file, other = out / "train.parquet", out / "train.jsonl"
+        _write_parquet(file, map(targets.parquet, chosen))
+    else:
+        file, other = out / "train.jsonl", out / "train.parquet"
+        wide = options.format == "alpaca" and found.with_history
+        target = targets.alpaca_turns if wide else targets.TARGETS[options.format]
+        _write_jsonl(file, map(target, chosen))
+    made = Export(file.name, dataclasses.asdict(options), contents, len(found.starts), found.left_out, facts)
+    write_card(out / CARD, made)
+    other.unlink(missing_ok=True)  # an earlier export, of which the card says nothing now
+    return ExportResult(file, out / CARD, len(order), len(found.starts), found.left_out, tuple(made.notes))
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder whose README.md somebody wrote."""
+    try:
+        beginning = (out / CARD).read_bytes()[:4096]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise EvolError(f"{out}: can't be exported into ({error.strerror}); expected a folder") from None
+    if MARK not in beginning:
+        raise EvolError(f"{out / CARD} is not of our making; it would be lost", "give another folder: --out FOLDER")
+
+
+@dataclass(slots=True)
+class _Catalogue:
+    """Where the usable rows begin in their file, and the number that gives each its place."""
+
+    starts: array[int]
+    keys: array[int]
+    left_out: Counter[str]
+    with_history: bool = False
+
+
+def _catalogue(path: Path, options: ExportOptions) -> _Catalogue:
+    found = _Catalogue(array("Q"), array("Q"), Counter())
+    start = 0
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                row = _parse(line, f"{path}:{number}")
+                if reason := _unusable(row, options):
+                    found.left_out[reason] += 1
+                else:
+                    found.starts.append(start)
+                    found.keys.append(rng.integer(options.seed, row.id, "export"))
+                    found.with_history |= bool(row.history)
+                start += len(line)
+    except OSError as error:
+        raise EvolError(
+            f"{path}: can't be read ({error.strerror}); expected the rows of a run", "evol evolve SEEDS makes them"
+        ) from None
+    return found
+
+
+def _unusable(row: Instruction, options: ExportOptions) -> str:
+    if not options.takes(row.round):
+        return OTHER_ROUND
+    if not row.response:
+        return NO_RESPONSE
+    return UNFIT if options.format == "alpaca" and not targets.fits_alpaca(row.history) else ""
+
+
+def _parse(line: bytes, place: str) -> Instruction:
+    try:
+        return Instruction.from_json(line)
+    except orjson.JSONDecodeError as error:
+        raise EvolError(f"{place}: not JSON ({error}); expected the rows of a run") from None
+
+
+def _order(keys: Sequence[int], options: ExportOptions) -> Sequence[int]:
+    """Which rows to take, in the order to write them. The keys are random, so that the first few by
+    key are an even draw."""
+    order = sorted(range(len(keys)), key=keys.__getitem__)[: options.n]
+    return order if options.shuffle else sorted(order)
+
+
+def _fetch(path: Path, starts: Sequence[int], order: Sequence[int]) -> Iterator[Instruction]:
+    with path.open("rb") as file:
+        for index in order:
+            file.seek(starts[index])
+            yield Instruction.from_json(file.readline())
+
+
+def _write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write a line for each row. The longest one's bytes."""
+    longest = 0
+    with whole_file(path) as file:
+        for row in rows:
+            longest = max(longest, file.write(orjson.dumps(row) + b"\n"))
+    return longest
+
+
+def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows with the columns of `targets.PARQUET`, by way of a JSONL file beside it."""
+    import duckdb
+
+    lines, part = path.with_name(path.name + ".rows"), path.with_name(path.name + ".part")
+    longest = _write_jsonl(lines, rows)
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in targets.PARQUET.items())
+    into = str(part).replace("'", "''")
+    try:
+        with duckdb.connect(config=DUCKDB) as database:
+            database.execute(
+                f"copy (select * from read_json(?, format='newline_delimited', columns={{{columns}}},"
+                f" maximum_object_size={max(longest, 1 << 20)})) to '{into}'"
+                " (format parquet, compression zstd, row_group_size 10000)",
+                [no_pattern(str(lines))],
+            )
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except duckdb.Error as error:
+        raise EvolError(f"{path}: can't be written ({str(error).splitlines()[0]})") from None
+    finally:
+        lines.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from evollab.data import formats, hub
 from evollab.data.jsonfile import is_jsonl, json_rows, jsonl_rows
-from evollab.data.octets import FORMATS, Octets, open_octets, refuse_markup
+from evollab.data.octets import FORMATS, Octets, check_text, open_octets, refuse_markup
 from evollab.data.rows import BadRow, Row, excerpt, names
 from evollab.data.tables import csv_rows, parquet_rows, text_rows
 from evollab.records import Conversation, EvolError, Instruction, Rejected, Source
@@ -236,7 +236,8 @@ def _is_folder(name: str) -> bool:
 def _format_of(octets: Octets) -> str:
     refuse_markup(octets)
     found = octets.format
-    if found is None and octets.head.strip():
+    if found is None and not octets.blank:
+        check_text(octets, by_line=False)
         raise EvolError(
             f"{octets.name}: neither its name nor its first bytes ({excerpt(octets.head[:20])!r}) tell what it "
             f"holds; expected {FORMATS}",

@@ -111,8 +111,8 @@ class _Brackets:
     def end(self, data: bytes, at: int) -> tuple[int, bool]:
         """How far the value reaches in `data` from `at` on, and whether that is all of it."""
         if self._scalar:
-            mark = _SCALAR_END.search(data, at)
-            return (mark.start(), True) if mark else (len(data), False)
+            after = _SCALAR_END.search(data, at)
+            return (after.start(), True) if after else (len(data), False)
         at, self._opening = at + self._opening, 0
         while at < len(data):
             passed = (_TEXT if self._quoted else _NO_BRACKET).match(data, at)
@@ -187,7 +187,7 @@ class _Window:
                     raise endless(self._name, self.place()[0])
             length = end - self.at
             if not self._more():
-                self.cut_off = True
+                self.cut_off, end = True, len(self.data)
                 break
             end, whole = brackets.end(self.data, length)
         data = beginning or self.data[self.at : end]

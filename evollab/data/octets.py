@@ -43,7 +43,8 @@ _BINARY = (
 )
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 _MARKUP = ((b"<?xml", "XML"), (b"<!doctype", "HTML or XML"), (b"<html", "HTML"), (b"%yaml", "YAML"), (b"---", "YAML"))
-_BOMS = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+_MARK = b"\xef\xbb\xbf"
+_MARKS = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,17 @@ class Octets:
     chunks: Iterator[bytes]
 
     @property
+    def blank(self) -> bool:
+        """Whether there is nothing but blanks, as far as the head reaches."""
+        return not self.head.removeprefix(_MARK).strip()
+
+    @property
     def format(self) -> str | None:
         """The format that the name promises or the first bytes show; None where neither tells."""
         if self.head.startswith(b"PAR1"):
             return "parquet"
         known = _FORMAT_OF.get(self.extension)
-        if known is None and self.head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        if known is None and self.head.removeprefix(_MARK).lstrip()[:1] in (b"{", b"["):
             return "json"
         return known
 
@@ -97,13 +103,18 @@ def open_octets(name: str) -> Octets:
 
 
 def text_chunks(octets: Octets, *, by_line: bool = True) -> Iterator[bytes]:
-    """The bytes, once their beginning shows UTF-8 text (a byte-order mark is taken off).
+    """The bytes, less a byte-order mark, once their beginning shows UTF-8 text (see `check_text`)."""
+    check_text(octets, by_line=by_line)
+    first = _up_to(octets.chunks, lambda so_far: len(so_far) >= len(_MARK))
+    yield b"".join(first).removeprefix(_MARK)
+    yield from octets.chunks
 
-    Raises EvolError, naming the byte, for UTF-16, Latin-1 and binary data, and (`by_line`) for text
-    whose lines end in CR alone.
-    """
+
+def check_text(octets: Octets, *, by_line: bool) -> None:
+    """Raise EvolError, naming the byte, for UTF-16, Latin-1 and binary data, and (`by_line`) for text
+    whose lines end in CR alone."""
     head = octets.head
-    for mark, encoding in _BOMS:
+    for mark, encoding in _MARKS:
         if head.startswith(mark):
             raise _not_utf8(octets.name, f"byte 0 begins a {encoding} byte-order mark", encoding)
     if head[:1024].count(0) > len(head[:1024]) // 4:
@@ -122,7 +133,6 @@ def text_chunks(octets: Octets, *, by_line: bool = True) -> Iterator[bytes]:
             f"{octets.name}: lines end in CR alone (the first at byte {at}); expected LF or CR LF",
             "tr '\\r' '\\n' < FILE > fixed",
         )
-    return _without_mark(octets.chunks)
 
 
 def refuse_markup(octets: Octets) -> None:
@@ -176,10 +186,12 @@ def nearest(path: Path) -> str:
     return f"did you mean {path.with_name(near[0])}?" if near else ""
 
 
-def _blocks(descriptor: int, name: str) -> Iterator[bytes]:
-    """What is there, as it arrives."""
+def _blocks(descriptor: int, name: str, beginning: bytes = b"") -> Iterator[bytes]:
+    """What is there, as it arrives, after what was read already."""
     with open(descriptor, "rb", buffering=0) as file:
         try:
+            if beginning:
+                yield beginning
             while chunk := file.read(BLOCK):
                 yield chunk
         except OSError as error:
@@ -201,9 +213,7 @@ def _pipe(descriptor: int, name: str) -> Iterator[bytes]:
         if not chunk:
             time.sleep(0.02)
     os.set_blocking(descriptor, True)
-    if chunk:
-        yield chunk
-    yield from _blocks(descriptor, name)
+    yield from _blocks(descriptor, name, chunk)
 
 
 def _up_to(chunks: Iterator[bytes], enough: Callable[[bytes], bool]) -> list[bytes]:
@@ -214,13 +224,6 @@ def _up_to(chunks: Iterator[bytes], enough: Callable[[bytes], bool]) -> list[byt
         if enough(b"".join(taken)):
             break
     return taken
-
-
-def _without_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """`chunks` less a UTF-8 byte-order mark at their beginning."""
-    first = _up_to(chunks, lambda so_far: len(so_far) >= 3)
-    yield b"".join(first).removeprefix(b"\xef\xbb\xbf")
-    yield from chunks
 
 
 def _misnamed(name: str, codec: str | None, promised: str | None, beginning: bytes) -> EvolError:

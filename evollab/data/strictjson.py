@@ -140,6 +140,8 @@ def _explain(data: bytes, offset: int, error: orjson.JSONDecodeError) -> NoRetur
     try:
         text = data.decode()
     except UnicodeDecodeError as at:
+        if at.reason == "unexpected end of data":
+            raise _cut_off(data.decode(errors="ignore")) from None
         raise BadJson(f"byte 0x{data[at.start]:02X} at byte {offset + at.start} is not UTF-8; expected UTF-8") from None
     cut_off = error.pos >= len(text.rstrip())
     try:
@@ -150,7 +152,12 @@ def _explain(data: bytes, offset: int, error: orjson.JSONDecodeError) -> NoRetur
         cut_off = slow.msg.startswith("Unterminated string")
     else:
         _survey({"": value})
-    column, found = error.pos + 1, excerpt(text[error.pos : error.pos + 1])
     if cut_off:
-        raise BadJson(f"JSON cut off at column {len(text.rstrip()) + 1} (was its writer killed?)") from None
-    raise BadJson(f"not JSON at column {column}: found {found!r} ({error.msg})") from None
+        raise _cut_off(text) from None
+    place = f"column {error.colno}" if error.lineno == 1 else f"column {error.colno} of its line {error.lineno}"
+    found = excerpt(text[error.pos : error.pos + 1])
+    raise BadJson(f"not JSON at {place}: found {found!r} ({error.msg})") from None
+
+
+def _cut_off(text: str) -> BadJson:
+    return BadJson(f"JSON cut off at column {len(text.rsplit(chr(10), 1)[-1].rstrip()) + 1} (was its writer killed?)")

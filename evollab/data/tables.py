@@ -15,7 +15,7 @@ from evollab.data.strictjson import FIELDS
 from evollab.records import EvolError
 
 _FETCH = 100
-_DUCKDB: dict[str, Any] = {
+DUCKDB: dict[str, Any] = {
     "threads": 1,
     "memory_limit": "512MB",
     "autoinstall_known_extensions": False,
@@ -131,7 +131,7 @@ def _records(feed: _Feed, separator: str, name: str) -> Iterator[tuple[int, list
             return
         if feed.fault:
             yield BadRow(feed.start, feed.fault, excerpt(feed.text))
-        elif record:  # a blank line is none
+        elif len(record) > 1 or (record and record[0].strip()):  # a blank line is no record
             yield feed.start, record
 
 
@@ -156,10 +156,10 @@ def parquet_rows(octets: Octets) -> Iterator[Row | BadRow]:
         raise EvolError(f"{octets.name}: Parquet cut off: its end is missing (was its writer killed?)")
     import duckdb
 
-    with duckdb.connect(config=_DUCKDB) as database:
+    with duckdb.connect(config=DUCKDB) as database:
         try:
             found = database.execute(
-                "select * from read_parquet(?, hive_partitioning=false)", [_no_pattern(str(octets.file))]
+                "select * from read_parquet(?, hive_partitioning=false)", [no_pattern(str(octets.file))]
             )
             columns = [column[0] for column in found.description or ()]
             if len(columns) > FIELDS:
@@ -172,6 +172,6 @@ def parquet_rows(octets: Octets) -> Iterator[Row | BadRow]:
             raise EvolError(f"{octets.name}: Parquet that can't be read ({excerpt(str(error))})") from None
 
 
-def _no_pattern(path: str) -> str:
+def no_pattern(path: str) -> str:
     """A path as a pattern that matches this path alone."""
     return re.sub(r"[*?\[]", lambda mark: f"[{mark[0]}]", path)

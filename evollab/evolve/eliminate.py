@@ -33,6 +33,7 @@ RULES: Mapping[str, str] = {
     "lost_block": "a code, table or data block of the parent is missing or changed",
     "bad_block": "the added data are missing, too long, or not of the format asked for",
     "language": "not in the language of its parent",
+    "off_topic": "what a small model added has no word in common with what it was added to",
     "drift": "nothing left of what the parent asks",
     "over_budget": "added more words than allowed, also when asked again",
     "no_gain": "asks for the same as its parent",
@@ -111,7 +112,10 @@ def method_leak(attempt: Attempt) -> str | None:
     for phrase in attempt.domain.leaks:
         if phrase.lower() in low and phrase.lower() not in before:
             return f"has {phrase!r}"
-    shared = ngrams(tokens(attempt.text), 6) & _method_ngrams(attempt.operation)
+    text = attempt.text
+    for tail in attempt.operation.tails:  # the forced beginning is ours, and meant to be there
+        text = text.replace(tail.joint, "\n") if tail.joint else text
+    shared = ngrams(tokens(text), 6) & _method_ngrams(attempt.operation)
     shared -= ngrams(tokens(attempt.parent.prompt), 6)
     return f"has {' '.join(min(shared))!r}" if shared else None
 
@@ -119,8 +123,10 @@ def method_leak(attempt: Attempt) -> str | None:
 @lru_cache(maxsize=64)
 def _method_ngrams(operation: Operation) -> set[tuple[str, ...]]:
     grams = ngrams(tokens(operation.prompt), 6)
-    if operation.tail:
-        grams |= ngrams(tokens(operation.tail.prompt), 6)
+    for tail in operation.tails:
+        examples = tail.prompt.replace(tail.joint, "\n") if tail.joint else tail.prompt
+        for line in examples.split("\n"):
+            grams |= ngrams(tokens(line), 6)
     for form in operation.formats:
         grams |= ngrams(tokens(without_blocks(form.after)), 6)
     return grams
@@ -265,13 +271,16 @@ def bad_response(child: Instruction, response: str, *, thorough: bool) -> tuple[
         return "degenerate", "the response is nothing but punctuation and stop words"
     if not thorough:
         return None
+    said = tokens(response)
+    if len(said) >= 60 and len(ngrams(said, 3)) < 0.4 * len(said):
+        return "degenerate", "the response goes round in circles"
     if words < 80 and (found := _REFUSAL.search(response[:600])):
         return "refusal", f"the response has {found.group()!r}"
     if words < 80 and re.search(
         r"\bplease (?:provide|share|paste|specify)\b|\b(?:not|n't) provided?\b", response, re.IGNORECASE
     ):
         return "asks_back", "the response asks for material"
-    said = ngrams(tokens(response), 5)
-    if len(said) >= 12 and len(said & ngrams(tokens(child.prompt), 5)) > 0.8 * len(said):
+    grams = ngrams(said, 5)
+    if len(grams) >= 12 and len(grams & ngrams(tokens(child.prompt), 5)) > 0.8 * len(grams):
         return "answered", "the response stands in the instruction already"
     return None

@@ -48,8 +48,11 @@ def read_verdict(reply: str) -> Verdict | None:
 
 
 def added_nothing(parent: str, child: str) -> str | None:
-    """The rule on what was added: the child must bring at least three content words (or, in other
-    scripts, characters) that its parent lacks, or be a clause longer, or keep every one of its own and bring two; and not only repeat itself. None when it does."""
+    """The rule on what was added, for a model that can't judge; None when something was.
+
+    The child must bring three content words that its parent lacks (in other scripts: five words), or
+    be a clause longer, or keep all of its parent's words and bring two; and not only repeat itself.
+    """
     before, after = content_words(parent), content_words(child)
     new = after - before
     longer = count_words(child) - count_words(parent)

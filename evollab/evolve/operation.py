@@ -30,6 +30,8 @@ class Tail:
     """Holds {{instruction}}; ends where the model has to go on."""
     joint: str
     """What the child has between the parent's text and the completion ("" for a new prompt)."""
+    free: bool = False
+    """Whether the completion may be about anything (a limit on form), not only about the same thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,14 @@ class Operation:
 
     kind: "depth" rewrites the parent and keeps its material; "breadth" writes a new prompt.
     prompt: the paper shape; holds {{instruction}}, may hold {{context}}, {{budget}}, {{format}},
-    {{before}} and {{after}}. tail: the small-model shape, where there is one.
+    {{before}} and {{after}}. tails: small-model shapes, one of which is drawn.
     formats: the data formats to draw from when the operation adds data.
     """
 
     name: str
     kind: Literal["depth", "breadth"]
     prompt: str
-    tail: Tail | None = None
+    tails: tuple[Tail, ...] = ()
     formats: tuple[Format, ...] = ()
 
 
@@ -81,8 +83,8 @@ class Domain:
         texts: dict[str, str] = {}
         for op in self.operations:
             texts[f"{op.name}.paper"] = op.prompt
-            if op.tail:
-                texts[f"{op.name}.tail"] = f"{op.tail.prompt}\n{op.tail.joint}"
+            for n, tail in enumerate(op.tails):
+                texts[f"{op.name}.tail.{n}"] = f"{tail.prompt}\n{tail.joint}"
             for form in op.formats:
                 texts[f"{op.name}.{form.name}"] = f"{form.before}\n{form.after}"
         return texts

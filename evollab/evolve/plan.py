@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,7 +56,7 @@ async def make_plan(session: Session, options: EvolveOptions, run: Path) -> tupl
         thorough=preset.thorough,
         added_words=options.added_words,
         evolving=sampling,
-        answering=sampling,
+        answering=_answering(options, answerer, sampling),
         send_seed=options.send_seed,
         answer_seeds=options.answer_seeds,
         evolver=evolver.ask,
@@ -77,6 +78,14 @@ async def make_plan(session: Session, options: EvolveOptions, run: Path) -> tupl
     }
     notes = [note for note in (why_shape, why_judging) if note]
     return plan, {"settled": settled, "notes": notes}
+
+
+def _answering(options: EvolveOptions, answerer: Opened, sampling: Sampling) -> Sampling:
+    """A small model answers near its best guess: at the paper's temperature it loses the thread."""
+    if not answerer.connection.small:
+        return sampling
+    temperature = 0.2 if options.temperature is None else options.temperature
+    return dataclasses.replace(sampling, temperature=temperature)
 
 
 def _shape(options: EvolveOptions, evolver: Opened, found: Mapping[str, Any]) -> tuple[Shape, str]:

@@ -127,7 +127,7 @@ async def qualify(seeds: str, out: Path, options: EvolveOptions, rows: int) -> s
 
 async def _better_shape(plan: Plan, sample: list[Instruction], options: EvolveOptions, opened: Any) -> Plan:
     """Try the other shape on a few rows where the first one fails, and take what survives better."""
-    if options.shape != "auto" or all(op.tail is None for op in plan.operations):
+    if options.shape != "auto" or not any(op.tails for op in plan.operations):
         return plan
     here = survival(await grow_few(plan, sample[:_TRIAL_ROWS], opened))
     if here >= _WEAK and plan.shape == "paper":

@@ -6,17 +6,19 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from evollab import rng
 from evollab.evolve.blocks import Protected, protect, restore
 from evollab.evolve.operation import Format, Operation, Shape, Tail, fill
-from evollab.evolve.tables import named_things, table
-from evollab.evolve.words import count_words
+from evollab.evolve.tables import figure_name, named_things, table
+from evollab.evolve.words import count_words, tokens, topic
 from evollab.llm import CallFailed, Model, Reply, Request, Sampling
 from evollab.records import Instruction, Message
 
 _HISTORY_CHARACTERS = 6000
 _TAIL_CHARACTERS = 1000
-_TAIL_SAMPLING = Sampling(temperature=0.6, top_p=1.0, max_tokens=64, stop=("\n",))
-"""Measured by eye on a 135M model: greedy repeats itself, 1.0 wanders."""
+_TAIL_SAMPLING = Sampling(temperature=0.5, top_p=1.0, max_tokens=64, stop=("\n",))
+"""Measured by eye on a 135M model: greedy repeats itself, 1.0 wanders; and half of what comes has
+nothing to do with the task unless that is checked (`_off`)."""
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 _THINKING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 
@@ -55,8 +57,9 @@ class Proposal:
 async def propose(plan: Asking, parent: Instruction, number: int, operation: Operation, form: Format | None,
                   *, first: Proposal | None = None, complaint: str = "") -> Proposal:  # fmt: skip
     """One proposal. With `first`, a second one that heeds the `complaint` about it. Raises CallFailed."""
-    if plan.shape == "tail" and operation.tail is not None:
-        return await _tail(plan, parent, number, operation, operation.tail, form, sample=1 if first else 0)
+    if plan.shape == "tail" and operation.tails:
+        tail = operation.tails[rng.integer(plan.seed, parent.root_id, number, "tail") % len(operation.tails)]
+        return await _tail(plan, parent, number, operation, tail, form, sample=1 if first else 0)
     protected = protect(parent.text) if plan.thorough else Protected(parent.text, (), ())
     if first is None:
         messages: tuple[Message, ...] = (Message("user", paper_prompt(plan, parent, protected, operation, form)),)
@@ -103,8 +106,13 @@ def _context(parent: Instruction, protected: Protected, *, separate: bool) -> st
     if parent.history:
         turns = "\n".join(f"{m.role}: {m.content}" for m in parent.history)[-_HISTORY_CHARACTERS:]
         parts.append(f"\nThe conversation before the prompt (for understanding only):\n{turns}\n")
+    if protected.markers:
+        parts.append(
+            "\nParts of the prompt that stay as they are have been taken out. In the new prompt, put each marker below "
+            "once, unchanged, where its part belongs; don't repeat the part itself.\n"
+        )
     for marker, block in zip(protected.markers, protected.blocks, strict=True):
-        parts.append(f"\n{marker} stands for:\n{block}\n")
+        parts.append(f"{marker} stands for:\n{block}\n")
     if separate and parent.input:
         parts.append(
             f"\nThis comes with the prompt and stays attached to it unchanged; don't repeat it:\n{parent.input}\n"
@@ -163,15 +171,27 @@ async def _tail(
     if form is not None:
         things = named_things(said)
         place = (plan.seed, parent.root_id, number)
-        text = f"{_sentence(parent.text)} {table(form.fence, things, *place)}" if things else said
+        text = f"{_sentence(parent.text)} {table(form.fence, things, figure_name(said), *place)}" if things else said
         problem = None if things else ("bad_block", "names fewer than three things")
     else:
         said = first_sentence(said)
         text = said if operation.kind == "breadth" else f"{_sentence(parent.text)} {tail.joint} {said}"
-        if count_words(said) < 3:
-            problem = ("empty", f"{count_words(said)} words") if said else ("empty", "blank reply")
+        problem = _off(said, parent, tail)
     given = parent.input if operation.kind == "depth" else ""
     return Proposal(text, given, reply.text, reply, problem)
+
+
+def _off(said: str, parent: Instruction, tail: Tail) -> tuple[str, str] | None:
+    """What is wrong with the words a small model added, as (rule, detail). They have to be a few, not
+    the same few over and over, and about the same thing; only a plain limit may be about anything."""
+    words = tokens(said)
+    if len(words) < 3:
+        return "empty", f"{len(words)} words"
+    if len(words) >= 6 and len(set(words)) < 0.65 * len(words):
+        return "degenerate", f"{len(set(words))} different words of {len(words)}"
+    if not tail.free and said.isascii() and not topic(said) & topic(parent.prompt):
+        return "off_topic", "no word about the same thing"
+    return None
 
 
 def first_sentence(text: str) -> str:

@@ -15,29 +15,37 @@ _MAX_THINGS = 6
 _LABEL = re.compile(r"[^\w\s'-]")
 
 _ASKS = (
-    "Base your answer on the data below and say which entry matters most.",
-    "Use the data below, and explain what the highest figure means for your answer.",
-    "Work with the data below and point out anything in it that looks unusual.",
-    "Take the figures below into account and add up those that belong together.",
+    "Use the data below, and say which of its entries matters most for the answer, and why.",
+    "Use the data below, and explain what the highest and the lowest figure mean for the answer.",
+    "Let the answer draw on the data below, and point out one figure in it that looks doubtful.",
+    "Let the answer draw on the data below, and name the two entries that differ most.",
 )
 _COLUMNS = ("quantity", "score", "cost", "days")
+_COLUMN = re.compile(r"[^a-z0-9]+")
 
 
 def named_things(text: str) -> list[str]:
-    """Three to six different short names out of "a; b; c"; an empty list when there are fewer."""
+    """Three to six different short names out of "a; b; c | what is counted"; an empty list when there
+    are fewer."""
     things: list[str] = []
-    for part in re.split(r"[;,]", text[:500]):
+    for part in re.split(r"[;,]", text[:500].partition("|")[0]):
         name = _LABEL.sub("", part).strip()
         if 2 <= len(name) <= 40 and len(name.split()) <= 4 and name.lower() not in map(str.lower, things):
             things.append(name)
     return things[:_MAX_THINGS] if len(things) >= 3 else []
 
 
-def table(fence: str, things: list[str], *place: object) -> str:
-    """A request to use the data, then the data: `things` with figures, in the format of `fence`
-    (xml, sql, python, html, bash, json). Depends on the arguments alone."""
+def figure_name(text: str) -> str:
+    """What the figures count, as a column name, out of "a; b; c | price in euros"; "" when not said."""
+    name = _COLUMN.sub("_", text[:500].partition("|")[2].split(";")[0].strip().lower()).strip("_")
+    return name if 2 < len(name) <= 30 and not name[0].isdigit() and name.count("_") <= 3 else ""
+
+
+def table(fence: str, things: list[str], column: str, *place: object) -> str:
+    """A request to use the data, then the data: `things` with figures under the name `column` ("": one
+    is drawn), in the format of `fence` (xml, sql, python, html, bash, json)."""
     ask = _ASKS[rng.integer(*place, "ask") % len(_ASKS)]
-    column = _COLUMNS[rng.integer(*place, "column") % len(_COLUMNS)]
+    column = column or _COLUMNS[rng.integer(*place, "column") % len(_COLUMNS)]
     rows = [(thing, 2 + rng.integer(*place, "figure", n) % 97) for n, thing in enumerate(things)]
     return f"{ask}\n\n```{fence}\n{_WRITERS[fence](column, rows)}\n```"
 

@@ -122,6 +122,18 @@ def only_filler(text: str) -> bool:
     return all(word in _ENGLISH for word in words)
 
 
+_GENERIC = frozenset(
+    "write describe explain list give name create generate make find identify suggest provide tell compare rewrite "
+    "following given person people thing things answer example examples sentence word words use using used way ways "
+    "good best different task prompt question".split()
+)
+
+
+def topic(text: str) -> set[str]:
+    """Rough stems (five letters) of the words that say what a text is about."""
+    return {word[:5] for word in content_words(text) if len(word) > 2 and word not in _GENERIC}
+
+
 def ngrams(words: list[str], n: int) -> set[tuple[str, ...]]:
     return set(zip(*(words[i:] for i in range(n)), strict=False)) if len(words) >= n else set()
 

@@ -124,9 +124,9 @@ class _Tally:
 
 def read_calls(run: Path) -> Calls | None:
     """The calls of `run`, None where it has neither calls.db nor a journal."""
-    source = _Source(run)
-    if source.db is None and not source.journal.is_file():
+    if not (run / DATABASE).is_file() and not (run / JOURNAL).is_file():
         return None
+    source = _Source(run)
     try:
         return _collect(source)
     except sqlite3.DatabaseError as error:
@@ -243,6 +243,22 @@ def _pace(times: array[float], first_latency: float, longest: float) -> tuple[fl
     return elapsed, pauses, tuple(pace)
 
 
+# The casts hold whatever a stranger's file may contain to the types that are counted with.
+_HEADS = (
+    "select rowid, cast(purpose as text), cast(model as text), cast(status as text), cast(tokens_in as integer), "
+    "cast(tokens_out as integer), cast(cost as real), cast(latency as real), cast(at as real) from calls"
+)
+_FAILURES = (
+    "select cast(purpose as text), cast(model as text), cast(kind as text), cast(message as text), "
+    "cast(latency as real), cast(at as real) from failures"
+)
+
+
+def _sound(seconds: float | None) -> float:
+    """Seconds that can be calculated with; 0 for none, for less, and for the infinite."""
+    return seconds if seconds is not None and 0 <= seconds < 1e11 else 0.0
+
+
 class _Source:
     """calls.db and calls.journal of one run, read-only. Either may be missing."""
 
@@ -261,13 +277,12 @@ class _Source:
     def heads(self) -> Iterator[Head]:
         """Every answered call, once: a crash can leave a call in both files."""
         if self.db is not None:
-            for row in self.db.execute(
-                "select rowid, purpose, model, status, tokens_in, tokens_out, cost, latency, at from calls"
-            ):
+            self.db.execute("pragma trusted_schema = off")
+            for row in self.db.execute(_HEADS):
                 rowid, purpose, model, status, tokens_in, tokens_out, cost, latency, at = row
                 yield (
                     ("db", rowid), purpose or "", model or "", status or "", tokens_in or 0, tokens_out or 0,
-                    cost, latency or 0.0, at or 0.0,
+                    cost, _sound(latency), _sound(at),
                 )  # fmt: skip
         for offset, line in self._lines(b'{"k":'):
             head = orjson.loads(line[: line.index(b',"q":')] + b"}")
@@ -286,9 +301,9 @@ class _Source:
         """Attempts that brought nothing usable: purpose, model, kind, message, latency, at."""
         seen = False
         if self.db is not None:
-            for row in self.db.execute("select purpose, model, kind, message, latency, at from failures"):
+            for purpose, model, kind, message, latency, at in self.db.execute(_FAILURES):
                 seen = True
-                yield row[0] or "", row[1] or "", row[2] or "", row[3] or "", row[4] or 0.0, row[5] or 0.0
+                yield purpose or "", model or "", kind or "", message or "", _sound(latency), _sound(at)
         for _, line in self._lines(b'{"f":'):
             note = orjson.loads(line)
             key = (bytes.fromhex(note["f"]), note["t"], note["e"])
@@ -327,6 +342,9 @@ class _Source:
 
 
 def _parsed(body: Any) -> Any:
+    """A body as it was meant: JSON parsed; anything else as text."""
+    if isinstance(body, bytes):
+        body = body.decode("utf-8", "replace")
     if not isinstance(body, str):
         return body
     try:

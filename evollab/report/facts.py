@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,7 @@ class RunFacts:
     name: str
     state: str
     why: str
+    command: str
     config: Mapping[str, Any]
     inputs: Mapping[str, Any]
     versions: Mapping[str, Any]
@@ -139,6 +140,7 @@ def collect(run: Path) -> RunFacts:
         name=files.run.resolve().name,
         state=state,
         why=_text(step.get("why")),
+        command=_text(step.get("command")),
         config=_mapping(step.get("config")),
         inputs=_mapping(step.get("inputs")),
         versions=_mapping(step.get("versions")),
@@ -243,6 +245,10 @@ def _row(line: Line, row: dict[str, Any], path: Path | None) -> _Row:
     )  # fmt: skip
 
 
+def _counters() -> defaultdict[Any, Counter[Any]]:
+    return defaultdict(Counter)
+
+
 @dataclass(slots=True)
 class _Tally:
     """Running sums of the pass."""
@@ -251,13 +257,13 @@ class _Tally:
     kept: int = 0
     lost: int = 0
     homeless: int = 0
-    counts: dict[tuple[int, str], Counter[str]] = field(default_factory=dict[tuple[int, str], Counter[str]])
+    counts: dict[tuple[int, str], Counter[str]] = field(default_factory=_counters)
     evolved: Counter[int] = field(default_factory=Counter[int])
-    lengths: dict[int, Counter[int]] = field(default_factory=dict[int, Counter[int]])
-    growth: dict[int, Counter[int]] = field(default_factory=dict[int, Counter[int]])
-    added: dict[str, Counter[int]] = field(default_factory=dict[str, Counter[int]])
-    responses: dict[int, Counter[int]] = field(default_factory=dict[int, Counter[int]])
-    models: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    lengths: dict[int, Counter[int]] = field(default_factory=_counters)
+    growth: dict[int, Counter[int]] = field(default_factory=_counters)
+    added: dict[str, Counter[int]] = field(default_factory=_counters)
+    responses: dict[int, Counter[int]] = field(default_factory=_counters)
+    models: dict[str, Counter[str]] = field(default_factory=_counters)
     judged: Counter[str] = field(default_factory=Counter[str])
     sample: Lineages = field(default_factory=Lineages)
     drops: Drops = field(default_factory=Drops)
@@ -265,24 +271,26 @@ class _Tally:
     def add(self, group: _Group) -> None:
         by_id = {row.id: row for row in group.kept}
         for row in group.kept:
-            self._count(self.lengths, row.round, row.words)
+            self.lengths[row.round][row.words] += 1
             if row.response is not None:
-                self._count(self.responses, row.round, row.response)
+                self.responses[row.round][row.response] += 1
             for role, model in row.models.items():
-                self.models.setdefault(role, Counter())[str(model)] += 1
+                self.models[role][str(model)] += 1
             if row.round == 0:
                 self.seeds += 1
                 continue
             self.kept += 1
-            self.counts.setdefault((row.round, row.operation), Counter())[""] += 1
-            self.judged.update(row.judged)
+            self.counts[row.round, row.operation][""] += 1
+            for judge in row.judged:
+                self.judged[judge] += 1
             if parent := by_id.get(row.parent or ""):
-                self._count(self.growth, row.round, row.words - parent.words)
-                self.added.setdefault(row.operation, Counter())[row.words - parent.words] += 1
+                self.growth[row.round][row.words - parent.words] += 1
+                self.added[row.operation][row.words - parent.words] += 1
         for row in group.dropped:
             self.lost += 1
-            self.counts.setdefault((row.round, row.operation), Counter())[row.rule] += 1
-            self.judged.update(row.judged)
+            self.counts[row.round, row.operation][row.rule] += 1
+            for judge in row.judged:
+                self.judged[judge] += 1
             parent = by_id.get(row.parent or "")
             self.drops.offer(row.rule, row.id, row.offset, parent.offset if parent else None)
         if not group.kept:
@@ -300,10 +308,6 @@ class _Tally:
                     tuple(row.offset for row in group.dropped),
                 )
             )
-
-    @staticmethod
-    def _count(counts: dict[int, Counter[int]], key: int, value: int) -> None:
-        counts.setdefault(key, Counter())[value] += 1
 
     def cells(self) -> tuple[Cell, ...]:
         return tuple(
@@ -328,7 +332,7 @@ def _warnings(files: RunFiles, state: str, step: dict[str, Any], tally: _Tally, 
         yield "The last line of a file is cut off and was left out."
     if tally.judged["rule"]:
         yield (
-            f"A rule on the words added stood in for the judge in {tally.judged['rule']:,} of "
+            f"A rule on the words added, not a model, compared child and parent in {tally.judged['rule']:,} of "
             f"{tally.kept + tally.lost:,} attempts."
         )
     unanswered = tally.kept - sum(sum(c.values()) for number, c in tally.responses.items() if number)

@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from evollab.report.facts import Cell
 from evollab.report.figures import percent
-from evollab.report.svg import drawing, el, text
+from evollab.report.inert import one_line
+from evollab.report.svg import NAME, drawing, el, text
 
 _MOST_RULES = 6
 _PITCH = 18.0
@@ -22,7 +23,7 @@ Reasons = list[tuple[str, int]]
 def flow_across(seeds: int, rounds: Sequence[Cell], rules: Sequence[str]) -> Markup:
     """Left to right, for wide screens; `rules` is the order in which reasons are listed."""
     width, trunk, top, bar = 1080.0, 170.0, 54.0, 10.0
-    step = (width - 186 - bar) / len(rounds)
+    step = min((width - 186 - bar) / len(rounds), 300.0)
     scale = trunk / max(seeds, *(cell.tried for cell in rounds))
     height = floor = top + trunk + 34
     below: list[Markup] = []
@@ -112,7 +113,7 @@ def _named(x: float, y: float, head: str, sub: str) -> Markup:
 
 
 def _counted(x: float, y: float, rule: str, count: int) -> Markup:
-    return el("text", {"x": x, "y": y}, el("tspan", {"class": "count"}, f"{count:,}"), f" {rule}")
+    return el("text", {"x": x, "y": y}, el("tspan", {"class": "count"}, f"{count:,}"), f" {one_line(rule, NAME)}")
 
 
 def _bar(x: float, y: float, width: float, height: float, cls: str) -> Markup:

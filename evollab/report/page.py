@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ TEXT = 900
 RESPONSE = 2400
 _COMPARED = 6000
 _REMOVED = 90
+_UNCHANGED = 360
 _ROUNDS_ACROSS = 5
 
 
@@ -92,7 +94,7 @@ def _policy(style: str, script: str) -> str:
 
 def _for_script(value: object) -> str:
     """JSON that no HTML parser can read as markup."""
-    text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -227,7 +229,10 @@ def _compared(child: Instruction, parent: Instruction | None, limit: int) -> tup
 
 
 def _limited(pieces: list[tuple[str, str]], limit: int, left: int) -> Markup:
-    """The pieces until `limit` characters of the text are out; `left`: characters cut off before."""
+    """The pieces until `limit` characters of the text are out; `left`: characters cut off before.
+
+    A long stretch that stayed as it was is shown by its two ends: it stands in full at the parent.
+    """
     out: list[Markup] = []
     for kind, text in pieces:
         if kind == "removed":
@@ -235,18 +240,29 @@ def _limited(pieces: list[tuple[str, str]], limit: int, left: int) -> Markup:
                 gone, more = cut(text, _REMOVED)
                 out.append(svg.el("del", {}, gone + ("…" if more else "")))
             continue
+        if kind == "same" and len(pieces) > 1 and len(text) > _UNCHANGED and limit > 0:
+            start, _ = cut(text, _UNCHANGED // 3)
+            end = text[-_UNCHANGED // 3 :].partition(" ")[2]
+            out += [escape(start), _aside(f" … {len(text) - len(start) - len(end):,} characters as before … ")]
+            out.append(escape(end))
+            limit -= len(start) + len(end)
+            continue
         head, more = cut(text, max(limit, 0))
         limit -= len(text)
         left += more
         bare = head.strip() if kind == "added" else ""
         if bare:  # white space around an addition isn't marked
-            start = head.index(bare)
-            out += [escape(head[:start]), svg.el("ins", {}, bare), escape(head[start + len(bare) :])]
+            before = head.index(bare)
+            out += [escape(head[:before]), svg.el("ins", {}, bare), escape(head[before + len(bare) :])]
         else:
             out.append(escape(head))
     if left:
-        out.append(svg.el("span", {"class": "more"}, f" … {left:,} more characters"))
+        out.append(_aside(f" … {left:,} more characters"))
     return Markup("").join(out)
+
+
+def _aside(words: str) -> Markup:
+    return svg.el("span", {"class": "more"}, words)
 
 
 def shown(text: str | None, limit: int = TEXT) -> Markup:
@@ -257,7 +273,7 @@ def shown(text: str | None, limit: int = TEXT) -> Markup:
 
 def breakable(name: str) -> Markup:
     """A rule's name that may break after its underscores."""
-    return Markup("_<wbr>").join(inert(name).split("_"))
+    return Markup("_<wbr>").join(one_line(name, 40).split("_"))
 
 
 def _flat(values: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:

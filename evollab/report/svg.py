@@ -8,23 +8,27 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 from evollab.report.figures import duration
+from evollab.report.inert import inert, one_line
 from evollab.report.spread import Spread
 
 _BINS = 90
 _RIDGE = 30.0
 _BETWEEN = 32.0
+NAME = 20
+"""Characters of a name that pictures have room for."""
 
 
 def el(name: str, attributes: Mapping[str, object] | None = None, *children: object) -> Markup:
-    """An element. Strings among the children are text; attribute values are escaped; None is left out."""
-    given = "".join(
-        f' {key}="{escape(_short(value))}"' for key, value in (attributes or {}).items() if value is not None
-    )
-    return Markup(f"<{name}{given}>{''.join(escape(child) for child in children)}</{name}>")
+    """An element. Attribute values, and children that are no Markup, are text: made inert and escaped.
+    Attributes that are None are left out."""
+    given = "".join(f' {key}="{_safe(value)}"' for key, value in (attributes or {}).items() if value is not None)
+    return Markup(f"<{name}{given}>{''.join(map(_safe, children))}</{name}>")
 
 
-def _short(value: object) -> object:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+def _safe(value: object) -> Markup:
+    if isinstance(value, Markup):
+        return value
+    return escape(f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else inert(str(value)))
 
 
 def text(x: object, y: float, words: object, cls: str = "", anchor: str | None = None) -> Markup:
@@ -88,7 +92,7 @@ def _ridge(name: str, spread: Spread, low: int, high: int, y: float) -> list[Mar
         for i, value in enumerate(_shape(spread, low, high))
     )
     q25, q50, q75 = (spread.quantile(share) for share in (0.25, 0.5, 0.75))
-    named = el("tspan", {"class": "head"}, name), el("tspan", {"class": "sub n"}, f"  n {spread.n:,}")
+    named = el("tspan", {"class": "head"}, one_line(name, NAME)), el("tspan", {"class": "sub n"}, f"  n {spread.n:,}")
     figures = f"median {_whole(q50)} · half {_whole(q25)} to {_whole(q75)}"
     return [
         el("text", {"x": 0, "y": y + 13}, *named),

@@ -44,6 +44,9 @@ def show(run: Path, *, row: str | None = None, console: Console | None = None) -
     if facts.calls:
         _heading("Calls", console)
         console.print(_calls(facts))
+        for group in facts.calls.groups:
+            for kind, count in group.not_ok.items():
+                console.print(_text(f"{number(count)} x {kind} ({group.purpose}): kept, but not usable", "yellow"))
         for (purpose, kind), count in facts.calls.failures.items():
             console.print(_text(f"{number(count)} x {kind} ({purpose}): asked again or given up", "yellow"))
     if facts.lineages:
@@ -163,17 +166,14 @@ def _calls(facts: RunFacts) -> Table:
     assert facts.calls is not None
     table = _table("purpose")
     table.add_column("model", overflow="fold", min_width=12)
-    bad = any(group.not_ok for group in facts.calls.groups)
-    for name in ("calls", "in", "out", "cost", "p50", "p99", *(["not usable"] if bad else [])):
+    for name in ("calls", "in", "out", "cost", "p50", "p99"):
         table.add_column(name, justify="right", no_wrap=True)
     for group in facts.calls.groups:
         cost = "unknown" if group.unpriced == group.calls else usd(group.usd)
-        columns = [
+        columns = (
             group.purpose, group.model, number(group.calls), big(group.tokens_in), big(group.tokens_out),
             cost, duration(group.p50), duration(group.p99),
-        ]  # fmt: skip
-        if bad:
-            columns.append(", ".join(f"{count} {kind}" for kind, count in group.not_ok.items()))
+        )  # fmt: skip
         table.add_row(*(_text(column) for column in columns))
     return table
 

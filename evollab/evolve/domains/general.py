@@ -18,8 +18,6 @@ Keep to this:
 - Write in the same language as the prompt, and as its author: a request, not an answer to it.
 - Everything the prompt asks for already is kept. Names, numbers and quoted material stay as they are.
 - The new prompt has {{budget}} more than the old one. No padding.
-- Tables, code and data are part of the prompt. A marker such as [[BLOCK 1]] stands for such a part: copy the \
-marker, once, to where the part belongs.
 - Whoever reads the new prompt sees nothing else: it can't speak of an earlier version, and the words \
 '#The Given Prompt#', '#Rewritten Prompt#', 'given prompt' and 'rewritten prompt' don't occur in it.
 - Reply with the new prompt and nothing else.
@@ -51,7 +49,6 @@ prompt inside a code fence. The new prompt asks something that can only be answe
 - The data are input. The answer is not in them.
 - Write in the same language as the prompt, as its author. Everything the prompt asks for already is kept.
 - Outside the code fence the new prompt has {{budget}} more than the old one.
-- A marker such as [[BLOCK 1]] stands for a part that stays as it is: copy the marker, once, to where it belongs.
 - Whoever reads the new prompt sees nothing else: it can't speak of an earlier version, and the words \
 '#The Given Prompt#', '#Rewritten Prompt#', 'given prompt' and 'rewritten prompt' don't occur in it.
 - Reply with the new prompt and nothing else.
@@ -185,90 +182,162 @@ Suggest how to plan meals for a week with what is in this pantry, using up first
 )
 
 
-def _examples(heading: str, label: str, lead: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    """A plain text of worked examples that ends in the middle of the last one."""
+def _tail(heading: str, label: str, lead: str, pairs: tuple[tuple[str, str], ...], *, free: bool = False) -> Tail:
+    """A plain text of worked examples that breaks off in the middle of the last one."""
     blocks = [f"Task: {task}\n{label}: {lead} {rest}" for task, rest in pairs]
-    return "\n\n".join([heading, *blocks, f"Task: {{{{instruction}}}}\n{label}: {lead}"])
+    prompt = "\n\n".join([heading, *blocks, f"Task: {{{{instruction}}}}\n{label}: {lead}"])
+    return Tail(prompt, lead, free)
 
 
 _TAILS = {
-    "add-constraint": Tail(
-        _examples(
-            "Each task gets one more requirement that fits it.",
+    "add-constraint": (
+        _tail(
+            "Each task gets one more requirement that fits its subject.",
             "Requirement",
-            "Your answer must",
+            "Your answer must mention",
             (
-                ("Write a short poem about the sea.", "mention a lighthouse and stay under twelve lines."),
-                ("How can I sleep better?", "name only methods that need no medicine and cost nothing."),
-                ("Describe how a bill becomes a law.", "use words that a ten-year-old child understands."),
-                ("Suggest a name for a bakery.", "give three names that all begin with the same letter."),
+                ("Write a short poem about the sea.", "a lighthouse and the smell of tar."),
+                ("How can I sleep better?", "at least one habit that costs nothing."),
+                ("Rewrite this sentence in a formal tone: We can't come.", "a reason why nobody can come."),
+                ("Explain how a bill becomes a law.", "the moment at which a bill can still be stopped."),
+                ("Which is larger, 3/4 or 2/3?", "the common denominator of both fractions."),
             ),
         ),
-        "Your answer must",
+        _tail(
+            "Each task gets a reader for whom the answer has to be written.",
+            "Reader",
+            "Write the answer for",
+            (
+                ("What causes rust?", "a farmer who leaves his plough in the rain."),
+                ("Write a short poem about the sea.", "an old sailor who can no longer leave his village."),
+                ("Explain how a bill becomes a law.", "a class of ten-year-olds who have never seen a parliament."),
+                ("Give three uses of vinegar.", "a tenant who may not use strong chemicals."),
+                ("Sort these numbers: 7, 2, 9.", "a child who is just learning to compare numbers."),
+            ),
+            free=True,
+        ),
+        _tail(
+            "Each task gets one thing that the answer has to do without.",
+            "Limit",
+            "Your answer must not",
+            (
+                ("How can I sleep better?", "suggest any medicine or anything that costs money."),
+                ("Write a short poem about the sea.", "use the words wave, blue or deep."),
+                ("Suggest a name for a bakery.", "contain the word bread or the name of a person."),
+                ("Describe a sunset.", "name a single colour."),
+                ("Explain how a bill becomes a law.", "take more than five sentences."),
+            ),
+            free=True,
+        ),
     ),
-    "deepen": Tail(
-        _examples(
+    "deepen": (
+        _tail(
             "Each task gets a second question that goes deeper into the same subject.",
             "Second question",
-            "Also explain",
+            "Also explain why",
             (
-                ("What causes rust?", "why salt water makes iron rust faster than fresh water does."),
-                ("Write a short poem about the sea.", "which feelings your images of the sea are meant to raise."),
-                ("How can I sleep better?", "how light in the evening changes the time at which we get tired."),
-                ("List three famous painters.", "how each of them changed the way later artists worked."),
+                ("What causes rust?", "salt water makes iron rust faster than fresh water."),
+                (
+                    "Rewrite this sentence in the passive: The cat ate the fish.",
+                    "a writer might prefer the passive here.",
+                ),
+                ("Name three famous painters.", "each of them was rejected by the critics of the time."),
+                ("Which is larger, 3/4 or 2/3?", "comparing only the numerators would mislead."),
+                ("How can I sleep better?", "bright light in the evening keeps people awake."),
             ),
         ),
-        "Also explain",
-    ),
-    "concretise": Tail(
-        _examples(
-            "Each task gets a specific situation in which it is asked.",
-            "Situation",
-            "Assume that",
+        _tail(
+            "Each task gets a second question about what would change under other conditions.",
+            "Second question",
+            "Also say what would change if",
             (
-                ("How can I sleep better?", "I work night shifts in a hospital and share a room with my brother."),
-                ("Suggest a name for a bakery.", "the bakery sells only rye bread and stands beside an old harbour."),
-                ("Write a letter to a landlord.", "the heating has been broken for nine days in January."),
-                ("Explain what a budget is.", "the reader is a student who earns 600 euros a month."),
+                ("What causes rust?", "the iron were kept in a desert instead of at the coast."),
+                ("Write a letter to a landlord.", "the landlord were a good friend of the family."),
+                ("Plan a picnic for six people.", "it began to rain an hour before the start."),
+                ("Explain how a bill becomes a law.", "the two chambers could not agree on the text."),
+                ("Suggest a name for a bakery.", "most of its customers were tourists from abroad."),
             ),
         ),
-        "Assume that",
     ),
-    "reasoning": Tail(
-        _examples(
-            "Each task is split: first comes a step of thinking that the answer is built on.",
-            "First step",
-            "Before you answer, first",
+    "concretise": (
+        _tail(
+            "Each task gets a particular case to which it is applied.",
+            "Case",
+            "Take the case of",
             (
-                ("Suggest a name for a bakery.", "list what customers should feel, then say how each name does that."),
-                ("What causes rust?", "name the substances involved, then describe step by step what they do."),
-                ("Which phone should I buy?", "compare three kinds of users, then decide for each of them."),
-                ("How can I save water at home?", "estimate which rooms use most water, then begin with the largest."),
+                ("How can I sleep better?", "a nurse who works night shifts and shares a room with her sister."),
+                ("Write a letter to a landlord.", "a family whose heating has been broken for nine days in January."),
+                ("Explain what a budget is.", "a student who earns 600 euros a month and pays 350 in rent."),
+                ("What causes rust?", "an iron bridge across a salt marsh that was last painted in 1987."),
+                ("Suggest a name for a shop.", "a bakery beside an old harbour that sells only rye bread."),
             ),
         ),
-        "Before you answer, first",
     ),
-    "complicate-input": Tail(
-        "For each task, name four things that belong to it.\n\n"
-        "Task: Suggest how to plan meals for a week.\nThings: rice; spinach; eggs; cheese\n\n"
-        "Task: How can a small shop keep its customers?\nThings: regular buyers; tourists; students; pensioners\n\n"
-        "Task: Explain what a purchase order is.\nThings: steel bolts; torque wrench; safety gloves; paint\n\n"
-        "Task: Write a short poem about the sea.\nThings: lighthouse; gull; tide; harbour\n\n"
-        "Task: {{instruction}}\nThings:",
-        "",
+    "reasoning": (
+        _tail(
+            "Each task is solved in steps that build on each other.",
+            "Steps",
+            "First list",
+            (
+                (
+                    "Suggest a name for a bakery.",
+                    "what its customers value most, then match a word to each, then choose one.",
+                ),
+                ("What causes rust?", "the substances that take part, then order the reactions in time, then answer."),
+                (
+                    "Which phone should I buy?",
+                    "three kinds of users, then decide what each of them needs, then recommend one.",
+                ),
+                (
+                    "How can I save water at home?",
+                    "the rooms by how much water they use, then begin with the thirstiest.",
+                ),
+                ("Describe a good leader.", "two leaders from history, then compare their choices, then draw a rule."),
+            ),
+        ),
+        _tail(
+            "Each task is answered only after two things have been weighed against each other.",
+            "Weighing",
+            "Before you answer, compare",
+            (
+                ("Suggest a name for a bakery.", "a name that tells the place with a name that tells the product."),
+                ("How can I sleep better?", "going to bed earlier with getting up later."),
+                ("What causes rust?", "a nail in dry air with a nail in salt water."),
+                ("Write a short poem about the sea.", "how a fisherman and a tourist would see it."),
+                ("Explain what a budget is.", "a month with a plan with a month without one."),
+            ),
+        ),
     ),
-    "in-breadth": Tail(
-        "Pairs of tasks from the same field. The second is new, about something rarer.\n\n"
-        "Task: Write a short poem about the sea.\n"
-        "Rarer task: Write a short poem about a salt mine that was given up a hundred years ago.\n\n"
-        "Task: How can I sleep better?\n"
-        "Rarer task: How can a crew that crosses three time zones a week keep its sleep healthy?\n\n"
-        "Task: Classify these animals as mammals or birds: cat, eagle.\n"
-        "Rarer task: Classify these creatures as sponges or corals: sea fan, glass rope, brain coral.\n\n"
-        "Task: Explain what a budget is.\n"
-        "Rarer task: Explain what a sinking fund is and when a village school would need one.\n\n"
-        "Task: {{instruction}}\nRarer task:",
-        "",
+    "complicate-input": (
+        Tail(
+            "For each task, name four things that belong to it, and a figure that they can be compared by.\n\n"
+            "Task: Suggest how to plan meals for a week.\nThings: rice; spinach; eggs; cheese | grams in the pantry\n\n"
+            "Task: How can a small shop keep its customers?\n"
+            "Things: regular buyers; tourists; students; pensioners | visits a month\n\n"
+            "Task: Explain what a purchase order is.\n"
+            "Things: steel bolts; torque wrench; safety gloves; paint | price in euros\n\n"
+            "Task: Write a short poem about the sea.\nThings: herring gulls; seals; crabs; tourists | number counted\n\n"
+            "Task: Name the planets.\nThings: Mars; Venus; Saturn; Neptune | known moons\n\n"
+            "Task: {{instruction}}\nThings:",
+            "",
+        ),
+    ),
+    "in-breadth": (
+        Tail(
+            "Pairs of tasks from the same field. The second is new, about something rarer.\n\n"
+            "Task: Write a short poem about the sea.\n"
+            "Rarer task: Write a short poem about a salt mine that was given up a hundred years ago.\n\n"
+            "Task: How can I sleep better?\n"
+            "Rarer task: How can a crew that crosses three time zones a week keep its sleep healthy?\n\n"
+            "Task: Classify these animals as mammals or birds: cat, eagle.\n"
+            "Rarer task: Classify these creatures as sponges or corals: sea fan, glass rope, brain coral.\n\n"
+            "Task: Rewrite this sentence in the passive: The cat ate the fish.\n"
+            "Rarer task: Rewrite this sentence as a newspaper of 1850 would print it: The tram hit a cart.\n\n"
+            "Task: Explain what a budget is.\n"
+            "Rarer task: Explain what a sinking fund is and when a village school would need one.\n\n"
+            "Task: {{instruction}}\nRarer task:",
+            "",
+        ),
     ),
 }
 
@@ -285,5 +354,5 @@ DOMAIN = Domain(
         Operation("complicate-input", "depth", _COMPLICATE, _TAILS["complicate-input"], _FORMATS),
         Operation("in-breadth", "breadth", _BREADTH, _TAILS["in-breadth"]),
     ),
-    leaks=("[[BLOCK", "rarer task", "second question:", "first step:"),
+    leaks=("[[BLOCK", "rarer task", "second question:", "harder task:"),
 )
