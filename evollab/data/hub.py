@@ -120,11 +120,13 @@ def push(folder: Path, repository: str, *, files: Iterable[str], public: bool = 
             commit_message="evol export",
         )
     except (OSError, ValueError, huggingface_hub.errors.HTTPError) as error:  # the last: no connection
-        said = _said(error).replace(token, "***")
+        said = _said(error, hide=token)
         raise EvolError(f"--push {repository}: the hub refused ({said})", "what was exported is kept") from None
     return f"https://huggingface.co/datasets/{repository}"
 
 
-def _said(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+def _said(error: Exception, *, hide: str = "") -> str:
+    """The first line of an error, without a secret in it."""
+    text = str(error).replace(hide, "***") if hide else str(error)
+    lines = text.strip().splitlines()
     return excerpt(lines[0] if lines else type(error).__name__, 300)

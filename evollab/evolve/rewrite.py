@@ -10,7 +10,7 @@ from evollab import rng
 from evollab.evolve.blocks import Protected, protect, restore
 from evollab.evolve.operation import Format, Operation, Shape, Tail, fill
 from evollab.evolve.tables import figure_name, named_things, table
-from evollab.evolve.words import count_words, tokens, topic
+from evollab.evolve.words import count_words, reads_as_request, tokens, topic
 from evollab.llm import CallFailed, Model, Reply, Request, Sampling
 from evollab.records import Instruction, Message
 
@@ -189,8 +189,15 @@ def _off(said: str, parent: Instruction, tail: Tail) -> tuple[str, str] | None:
         return "empty", f"{len(words)} words"
     if len(words) >= 6 and len(set(words)) < 0.65 * len(words):
         return "degenerate", f"{len(set(words))} different words of {len(words)}"
-    if not tail.free and said.isascii() and not topic(said) & topic(parent.prompt):
+    if not said.isascii() or tail.free:
+        return None
+    before, after = topic(parent.prompt), topic(said)
+    if not after & before:
         return "off_topic", "no word about the same thing"
+    if not after - before:
+        return "no_gain", "only words of the prompt"
+    if not tail.joint and not reads_as_request(said):
+        return "answered", "neither a question nor an order"
     return None
 
 

@@ -45,6 +45,8 @@ def table(fence: str, things: list[str], column: str, *place: object) -> str:
     """A request to use the data, then the data: `things` with figures under the name `column` ("": one
     is drawn), in the format of `fence` (xml, sql, python, html, bash, json)."""
     ask = _ASKS[rng.integer(*place, "ask") % len(_ASKS)]
+    if not column or any(word in column for thing in things for word in thing.lower().split()):
+        column = ""  # the model named the things again instead of what is counted
     column = column or _COLUMNS[rng.integer(*place, "column") % len(_COLUMNS)]
     rows = [(thing, 2 + rng.integer(*place, "figure", n) % 97) for n, thing in enumerate(things)]
     return f"{ask}\n\n```{fence}\n{_WRITERS[fence](column, rows)}\n```"

@@ -134,6 +134,27 @@ def topic(text: str) -> set[str]:
     return {word[:5] for word in content_words(text) if len(word) > 2 and word not in _GENERIC}
 
 
+_ORDERS = frozenset(
+    "add analyze analyse apply arrange argue assess build calculate categorize change choose classify combine come "
+    "compare complete compose compute conclude connect consider construct contrast convert correct count create debate "
+    "decide define delete describe design detect determine develop differentiate discuss distinguish divide draft draw "
+    "edit elaborate estimate evaluate examine expand explain explore express extract fill find fix form formulate "
+    "generate give group guess help highlight identify illustrate imagine improve infer insert interpret invent invert "
+    "investigate judge justify list look make match measure mention modify name narrate offer order organize outline "
+    "paraphrase pick plan play please predict prepare present produce pronounce propose prove provide put rank rate read "
+    "recommend recognize reconstruct record rearrange reduce rephrase replace report research respond restate reverse "
+    "review revise rewrite say search select show simplify solve sort specify spell split state substitute suggest "
+    "summarize summarise tell think transform translate turn unscramble update use using verify visualize write given "
+    "what why how who whom whose which when where is are was were do does did can could should would will if".split()
+)
+
+
+def reads_as_request(text: str) -> bool:
+    """Whether an English text begins like an order or a question, or ends like a question."""
+    words = tokens(text[:200])
+    return text.rstrip().endswith("?") or bool(words and words[0] in _ORDERS)
+
+
 def ngrams(words: list[str], n: int) -> set[tuple[str, ...]]:
     return set(zip(*(words[i:] for i in range(n)), strict=False)) if len(words) >= n else set()
 
