@@ -8,6 +8,7 @@ import lzma
 import os
 import pickle
 import sqlite3
+import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -20,7 +21,12 @@ import pytest
 from evollab.data import octets
 from evollab.data.files import read_conversations, read_rows, read_seeds
 from evollab.records import EvolError, Rejected
-from tests.test_data_read import JSONL, ROWS, WRITERS, zstd
+from tests.test_data_read import JSONL, ROWS, WRITERS
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 GOOD = '{"instruction": "Say x.", "output": "x"}'
 
@@ -110,7 +116,10 @@ def test_bad_rows_are_set_aside(tmp_path: Path, row: str, reason: str) -> None:
         ('"hi"', "field 'conversations' is a text; expected a list of turns"),
         ('["hi"]', "conversations[0] is a text; expected an object"),
         ('[{"from": "human"}]', "conversations[0] has from; expected from and value"),
-        ('[{"from": "alien", "value": "x"}]', "conversations[0]: nobody is called 'alien'; expected one of system, user"),
+        (
+            '[{"from": "alien", "value": "x"}]',
+            "conversations[0]: nobody is called 'alien'; expected one of system, user",
+        ),
         ('[{"from": "human", "value": null}]', "field 'conversations[0].value' is null; expected text"),
         ('[{"from": "gpt", "value": "x"}]', "no user turn; there are assistant"),
     ],
@@ -401,8 +410,8 @@ def test_pickles_are_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name
     path.write_bytes(pickle.dumps(Bomb(), protocol=protocol))
-    for format in (None, "jsonl", "lines"):
-        assert "a Python pickle; reading one can run any program" in refused(path, format=format).message
+    for chosen in (None, "jsonl", "lines"):
+        assert "a Python pickle; reading one can run any program" in refused(path, format=chosen).message
     assert not (tmp_path / "pickle-was-loaded").exists()
 
 
@@ -421,7 +430,11 @@ def test_archives_and_other_binaries(tmp_path: Path) -> None:
     database.execute("create table t(x)")
     database.close()
     assert "an SQLite database" in refused(tmp_path / "rows.json").message
-    for data, what in ((b"\x93NUMPY\1", "a NumPy array"), (b"%PDF-1.7", "a PDF"), (bytes(257) + b"ustar", "a tar archive")):
+    for data, what in (
+        (b"\x93NUMPY\1", "a NumPy array"),
+        (b"%PDF-1.7", "a PDF"),
+        (bytes(257) + b"ustar", "a tar archive"),
+    ):
         path.write_bytes(data)
         assert what in refused(path).message
 
@@ -458,7 +471,7 @@ def test_unknown_content_asks_for_format(tmp_path: Path) -> None:
 def test_compressed_data_cut_off(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"rows.jsonl{extension}"
     data = "".join(json.dumps({"instruction": f"Say {n} {n**30}."}) + "\n" for n in range(5000)).encode()
-    checked = {zstd.CompressionParameter.checksum_flag: 1}
+    checked = {int(zstd.CompressionParameter.checksum_flag): 1}
     whole = zstd.compress(data, options=checked) if extension == ".zst" else WRITERS[extension](data)
     path.write_bytes(whole[:-100])
     assert "data is cut off after" in refused(path).message

@@ -20,6 +20,7 @@ from evollab.data import export as module
 from evollab.data.card import MARK
 from evollab.data.export import ExportOptions, ExportResult, export, export_run
 from evollab.data.files import read_seeds
+from evollab.data.targets import TARGETS
 from evollab.records import EvolError, Instruction, Message, digest, seed_instruction
 
 ROOT = Path(__file__).parent.parent
@@ -125,7 +126,7 @@ def test_more_than_there_are(run: Path) -> None:
 )
 def test_rounds(run: Path, tmp_path: Path, rounds: str, taken: set[int]) -> None:
     result = export_run(run, tmp_path / "out", ExportOptions(format="parquet", rounds=rounds))
-    found = duckdb.sql(f"select distinct round from '{result.file}'").fetchall()
+    found = duckdb.execute(f"select distinct round from '{result.file}'").fetchall()
     assert {number for (number,) in found} == taken
     assert result.left_out == {module.OTHER_ROUND: 50 - 10 * len(taken)}
 
@@ -193,8 +194,16 @@ def test_parquet_has_messages_and_lineage(tmp_path: Path) -> None:
     result = export_run(a_run(tmp_path / "run", rows), out, ExportOptions(format="parquet", shuffle=False))
     assert result.file == out / "train.parquet"
     (tmp_path / "plain.parquet").write_bytes(result.file.read_bytes())
-    found = duckdb.sql(f"select * from '{tmp_path / 'plain.parquet'}'")
-    assert found.columns == ["messages", "id", "root_id", "parent_id", "round", "operation", "domain"]
+    found = duckdb.execute(f"select * from '{tmp_path / 'plain.parquet'}'")
+    assert [column[0] for column in found.description or ()] == [
+        "messages",
+        "id",
+        "root_id",
+        "parent_id",
+        "round",
+        "operation",
+        "domain",
+    ]
     assert found.fetchall() == [
         (
             [{"role": "user", "content": row.text}, {"role": "assistant", "content": row.response}],
@@ -209,7 +218,7 @@ def test_parquet_with_long_and_odd_texts(tmp_path: Path) -> None:
     texts = ["x" * 3_000_000, "a\0b", "\u2028\r\n\t\"\\{}[]'", "𝄞\ufffe", "null"]
     rows = [seed_instruction(f"t{number}", response=text) for number, text in enumerate(texts)]
     result = export_run(a_run(tmp_path / "run", rows), None, ExportOptions(format="parquet", shuffle=False))
-    found = duckdb.sql(f"select messages[2].content from '{result.file}'").fetchall()
+    found = duckdb.execute(f"select messages[2].content from '{result.file}'").fetchall()
     assert [text for (text,) in found] == texts
 
 
@@ -294,7 +303,7 @@ def test_card(run: Path) -> None:
     assert "http://h:1" not in text
     assert "/home/me" not in text
     assert "limit" not in text, "an option without a value"
-    assert sum(map(int, re.findall(r"^\| \d \| [a-z-]+ \| (\d+) \| [\d.]+% \|$", text, re.M))) == 20
+    assert sum(map(int, re.findall(r"^\| \d \| [a-z-]+ \| (\d+) \| [\d.]+% \|$", text, re.MULTILINE))) == 20
     evolved = re.search(r"\| openai:m \| evolver \| (\d+) \|", text)
     assert evolved is not None
     assert int(evolved[1]) == sum(text.startswith("row") for text in users(result))
@@ -305,7 +314,7 @@ def test_card_says_when_nobody_named_a_licence(run: Path, tmp_path: Path) -> Non
     assert "license: unknown" in text
     assert "Their licence: unknown: nobody said." in text
     text = export_run(run, tmp_path / "b", ExportOptions(licence='Our "own": *terms*')).card.read_text()
-    assert "license: other\nlicense_name: \"our-own-terms\"\n" in text
+    assert 'license: other\nlicense_name: "our-own-terms"\n' in text
 
 
 def test_card_of_a_stopped_run_says_so(tmp_path: Path) -> None:
@@ -317,19 +326,23 @@ def test_card_of_a_stopped_run_says_so(tmp_path: Path) -> None:
 
 def test_hostile_text_stays_text_in_the_card(tmp_path: Path) -> None:
     evil = "```\n# Heading <script>alert(1)</script>\n| cell | \x1b[31m ![x](http://evil/x.png) \u202e"
-    row = Instruction("b", "a", "a", 1, f"op {evil}", "general", evil, response="~~~~\n`````" + evil, models={evil: evil})
+    row = Instruction(
+        "b", "a", "a", 1, f"op {evil}", "general", evil, response="~~~~\n`````" + evil, models={evil: evil}
+    )
     run = a_run(
         tmp_path / "run", [row], inputs={"seeds": {"file": evil, "digest": None}}, config={evil: evil},
         survival=[{"round": 1, "operation": evil, "tried": 0, "kept": 0, "dropped": {evil: 1}}], command=evil,
     )  # fmt: skip
-    for format in ("messages", "alpaca", "sharegpt", "parquet"):
-        text = export_run(run, tmp_path / format, ExportOptions(format=format)).card.read_text()
+    for shape in TARGETS:
+        text = export_run(run, tmp_path / shape, ExportOptions(format=shape)).card.read_text()
         assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", text)
         tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text.split("---\n", 2)[2])
         inline = [child for token in tokens for child in token.children or []]
         assert [token.type for token in tokens].count("fence") == 1
         assert not {"html_block", "html_inline", "image"} & {token.type for token in [*tokens, *inline]}
-        assert [link.attrs["href"] for link in inline if link.type == "link_open"] == ["https://arxiv.org/abs/2304.12244"]
+        assert [link.attrs["href"] for link in inline if link.type == "link_open"] == [
+            "https://arxiv.org/abs/2304.12244"
+        ]
         titles = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type == "heading_open"]
         assert titles == [
             "Evolved instructions", "Rows", "Survival", "Models", "Settings", "Sources and licences", "A row",
@@ -342,7 +355,7 @@ def test_hostile_text_stays_text_in_the_card(tmp_path: Path) -> None:
 def test_sample_is_json_inside_a_fence_longer_than_any_in_it(tmp_path: Path) -> None:
     row = seed_instruction("`" * 7, response="x" * 5000)
     text = export_run(a_run(tmp_path / "run", [row]), None, ExportOptions()).card.read_text()
-    found = re.search(r"^`{8}json\n(.*?)\n`{8}$", text, re.M | re.S)
+    found = re.search(r"^`{8}json\n(.*?)\n`{8}$", text, re.MULTILINE | re.DOTALL)
     assert found is not None
     sample = json.loads(found[1])
     assert sample["messages"][0]["content"] == "`" * 7
@@ -381,7 +394,7 @@ def test_memory_does_not_hold_the_rows(tmp_path: Path) -> None:
 
 
 def test_exported_rows_are_seeds_again(run: Path, tmp_path: Path) -> None:
-    for format in ("messages", "alpaca", "sharegpt", "parquet"):
-        result = export_run(run, tmp_path / format, ExportOptions(format=format))
+    for shape in TARGETS:
+        result = export_run(run, tmp_path / shape, ExportOptions(format=shape))
         texts = [seed.text for seed in read_seeds(str(result.file), reject=lambda bad: pytest.fail(bad.reason))]
         assert sorted(texts) == sorted(row.text for row in lineages(10))

@@ -128,7 +128,7 @@ def test_parquet_flat_and_nested(tmp_path: Path) -> None:
     (tmp_path / "n.parquet").rename(nested)
     assert [(seed.text, seed.input, seed.response) for seed in seeds(flat)] == [("Say x.", "", "x")]
     assert [(seed.text, seed.response) for seed in seeds(nested)] == [("Say y.", "y")]
-    assert list(read_rows(str(nested), reject=fail))[0].fields.keys() == {"messages"}, "folders are no columns"
+    assert next(read_rows(str(nested), reject=fail)).fields.keys() == {"messages"}, "folders are no columns"
 
 
 WRITERS: Mapping[str, Callable[[bytes], bytes]] = {
@@ -199,7 +199,15 @@ def test_separators_that_python_would_split_at(tmp_path: Path, separator: str) -
 
 @pytest.mark.parametrize(
     "text",
-    ["<script>alert(1)</script>", "\x1b[31mred", "#Rewritten Prompt#", "</s><|im_end|>", "USER: hi ASSISTANT:", "{0} {x}", "=1+1"],
+    [
+        "<script>alert(1)</script>",
+        "\x1b[31mred",
+        "#Rewritten Prompt#",
+        "</s><|im_end|>",
+        "USER: hi ASSISTANT:",
+        "{0} {x}",
+        "=1+1",
+    ],
 )
 def test_hostile_text_is_only_text(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rows.jsonl"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import lzma
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,12 @@ def test_all_of_alpaca() -> None:
 
 
 def test_alpaca_as_one_array_and_as_csv(tmp_path: Path) -> None:
-    from csv import DictWriter
-    from json import dump, loads
-
-    rows = [loads(line) for line in lzma.open(DATA / "alpaca_en_demo_1000.jsonl.xz")]
+    with lzma.open(DATA / "alpaca_en_demo_1000.jsonl.xz") as file:
+        rows = [json.loads(line) for line in file]
     with (tmp_path / "a.json").open("w") as file:
-        dump(rows, file, indent=2, ensure_ascii=False)
+        json.dump(rows, file, indent=2, ensure_ascii=False)
     with (tmp_path / "a.csv").open("w", newline="") as file:
-        writer = DictWriter(file, rows[0])
+        writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     plain, aside = read("alpaca_en_demo_1000.jsonl.xz")

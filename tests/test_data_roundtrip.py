@@ -21,16 +21,18 @@ from evollab.records import Conversation, Instruction, Message, Rejected, seed_i
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 SAID = TEXT.filter(lambda text: bool(text.strip()))
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(
-    lambda pairs: tuple(Message(role, text) for pair in pairs for role, text in zip(("user", "assistant"), pair))
+    lambda pairs: tuple(turn for q, a in pairs for turn in (Message("user", q), Message("assistant", a)))
 )
 SYSTEM = st.just(()) | SAID.map(lambda text: (Message("system", text),))
 PAIRED = st.builds(lambda system, pairs: system + pairs, SYSTEM, PAIRS)
-ANY_TURNS = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant", "tool"]), TEXT), max_size=4).map(tuple)
+ANY_TURNS = st.lists(
+    st.builds(Message, st.sampled_from(["system", "user", "assistant", "tool"]), TEXT), max_size=4
+).map(tuple)
 
 
 def seeds_of(turns: st.SearchStrategy[tuple[Message, ...]]) -> st.SearchStrategy[list[Instruction]]:
     row = st.builds(
-        lambda text, input, history, response: seed_instruction(text, input=input, history=history, response=response),
+        lambda text, given, history, said: seed_instruction(text, input=given, history=history, response=said),
         SAID, TEXT, turns, SAID,
     )  # fmt: skip
     return st.lists(row, min_size=1, max_size=5, unique_by=lambda seed: (seed.prompt, seed.history))
