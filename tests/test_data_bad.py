@@ -205,13 +205,14 @@ def test_duplicates_are_named(tmp_path: Path) -> None:
         {"id": 3, "instruction": "c", "output": "another answer to the same"},
         {"instruction": "d"},
         {"id": None, "instruction": "e"},
+        {"id": 4, "instruction": "b"},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     aside: list[Rejected] = []
-    assert [seed.text for seed in read_seeds(str(path), reject=aside.append)] == ["a", "c", "d", "e"]
+    assert [seed.text for seed in read_seeds(str(path), reject=aside.append)] == ["a", "c", "d", "e", "b"]
     assert [(bad.line, bad.reason) for bad in aside] == [
         (2, "same as line 1"),
-        (3, "the id '1' is that of line 1; ids must differ"),
+        (3, "the id '1' is that of line 1; expected ids that differ (--map can leave them out)"),
         (5, "same as line 4"),
     ]
     assert len(list(read_conversations(str(path), reject=aside.append))) == len(rows), "conversations may repeat"

@@ -180,6 +180,17 @@ def test_json_is_known_by_its_content(tmp_path: Path, spelling: str, extension: 
     assert texts(path) == [row["instruction"] for row in ROWS]
 
 
+def test_a_first_row_longer_than_what_is_looked_at(tmp_path: Path) -> None:
+    rows = [{"instruction": "a", "numbers": list(range(30_000))}, {"instruction": "b"}]
+    path = tmp_path / "rows.json"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\nbroken\n")
+    aside: list[Rejected] = []
+    assert [seed.text for seed in read_seeds(str(path), reject=aside.append)] == ["a", "b"]
+    assert [bad.line for bad in aside] == [3]
+    path.write_text(json.dumps(rows))
+    assert texts(path) == ["a", "b"]
+
+
 def test_one_object(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
     path.write_text(json.dumps(ROWS[0], indent=2))
@@ -309,6 +320,13 @@ def test_digest_tells_inputs_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert input_digest(str(path)) == first
     path.write_bytes(JSONL.replace(b"zwei", b"drei"))
     assert input_digest(str(path))["digest"] != first["digest"]
+    os.mkfifo(tmp_path / "pipe")
+    assert input_digest(str(tmp_path / "pipe")) == {"file": "pipe", "bytes": None, "digest": None}
+    with pytest.raises(EvolError, match="no such file") as error:
+        input_digest(str(tmp_path / "row.jsonl"))
+    assert error.value.hint == f"did you mean {path}?"
+    with pytest.raises(EvolError, match="can't be opened"):
+        input_digest("x" * 300)
     assert input_digest("-") == {"file": "-", "bytes": None, "digest": None}
 
 

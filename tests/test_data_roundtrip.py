@@ -18,6 +18,7 @@ from evollab.data.export import ExportOptions, export
 from evollab.data.files import read_conversations, read_rows, read_seeds
 from evollab.records import Conversation, Instruction, Message, Rejected, seed_instruction
 
+RELAXED = settings(deadline=None)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 SAID = TEXT.filter(lambda text: bool(text.strip()))
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(
@@ -51,8 +52,8 @@ def round_trip(rows: list[Instruction], format: str) -> tuple[list[Instruction],
 
 
 @pytest.mark.parametrize("format", ["messages", "sharegpt", "parquet"])
+@settings(deadline=None, max_examples=25)
 @given(rows=seeds_of(ANY_TURNS))
-@settings(deadline=None, max_examples=60)
 def test_conversations_come_back(rows: list[Instruction], format: str) -> None:
     seeds, conversations = round_trip(rows, format)
     assert [(seed.text, seed.history, seed.response) for seed in seeds] == [
@@ -63,8 +64,8 @@ def test_conversations_come_back(rows: list[Instruction], format: str) -> None:
     ]
 
 
+@RELAXED
 @given(rows=seeds_of(PAIRED))
-@settings(deadline=None)
 def test_alpaca_comes_back_with_input_apart(rows: list[Instruction]) -> None:
     distinct = list({row.id: row for row in rows}.values())
     seeds, _ = round_trip(distinct, "alpaca")
@@ -73,6 +74,7 @@ def test_alpaca_comes_back_with_input_apart(rows: list[Instruction]) -> None:
     ]
 
 
+@RELAXED
 @given(rows=seeds_of(st.just(())), compress=st.booleans())
 def test_instructions_jsonl_is_read_as_it_was_written(rows: list[Instruction], compress: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -86,6 +88,7 @@ CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r
 """Without CR: Python's own writer leaves a lone one unquoted only where no quotes are needed."""
 
 
+@RELAXED
 @given(
     header=st.lists(st.text(string.ascii_letters + " _-é", min_size=1).map(str.strip).filter(bool), min_size=2, max_size=4, unique=True),
     data=st.data(),

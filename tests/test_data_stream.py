@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evollab.data import jsonfile, lines, octets
@@ -23,6 +23,7 @@ from evollab.data.rows import BadRow, Row
 from evollab.data.strictjson import BadJson, parse_object
 from evollab.records import EvolError, Rejected
 
+RELAXED = settings(deadline=None)
 ROOT = Path(__file__).parent.parent
 JSON = st.recursive(
     st.none()
@@ -51,12 +52,14 @@ def clean(value: Any) -> bool:
     return all(map(clean, value)) if isinstance(value, list) else True
 
 
+@RELAXED
 @given(OBJECTS.filter(clean), st.booleans(), st.sampled_from([None, 1, 7]))
 def test_every_object_is_read_exactly(row: dict[str, Any], ascii: bool, indent: int | None) -> None:
     text = json.dumps(row, ensure_ascii=ascii, indent=indent)
     assert parse_object(text.encode()) == json.loads(text)
 
 
+@RELAXED
 @given(OBJECTS.filter(clean), st.data())
 def test_every_beginning_of_an_object_is_cut_off(row: dict[str, Any], data: st.DataObject) -> None:
     whole = json.dumps(row, ensure_ascii=data.draw(st.booleans())).encode()
@@ -65,6 +68,7 @@ def test_every_beginning_of_an_object_is_cut_off(row: dict[str, Any], data: st.D
         parse_object(cut)
 
 
+@RELAXED
 @given(st.binary(max_size=60) | st.text('{}[]",:\\u0d8e1nul \n').map(str.encode))
 def test_any_bytes_are_read_or_refused_in_words(data: bytes) -> None:
     try:
@@ -74,6 +78,7 @@ def test_any_bytes_are_read_or_refused_in_words(data: bytes) -> None:
     assert row == json.loads(data)
 
 
+@RELAXED
 @given(st.dictionaries(st.text(), st.text(), min_size=1, max_size=4).filter(clean), st.data())
 def test_a_field_twice_is_always_noticed(row: dict[str, str], data: st.DataObject) -> None:
     blank = st.sampled_from(["", " ", "\t", "\r\n"])
@@ -89,6 +94,7 @@ def test_a_field_twice_is_always_noticed(row: dict[str, str], data: st.DataObjec
         parse_object(f'{{"inner": [{text}]}}'.encode())
 
 
+@RELAXED
 @given(st.lists(JSON.filter(clean), max_size=5), st.integers(1, 40), st.sampled_from([None, 0, 3]), st.booleans())
 def test_arrays_are_cut_at_the_same_places_in_pieces_of_any_size(
     values: list[Any], size: int, indent: int | None, ascii: bool
@@ -100,12 +106,14 @@ def test_arrays_are_cut_at_the_same_places_in_pieces_of_any_size(
         assert row.fields == value if isinstance(row, Row) else "expected an object" in row.reason
 
 
+@RELAXED
 @given(st.lists(OBJECTS.filter(clean), min_size=1, max_size=4), st.integers(1, 40), st.sampled_from(["", " ", "\n\n"]))
 def test_objects_one_after_another(rows: list[dict[str, Any]], size: int, between: str) -> None:
     data = between.join(json.dumps(row, indent=1) for row in rows).encode()
     assert [row.fields for row in jsonfile.json_rows(opened(data, size)) if isinstance(row, Row)] == rows
 
 
+@RELAXED
 @given(st.binary(max_size=200), st.integers(1, 20))
 def test_any_bytes_as_an_array_end_in_rows_or_in_words(data: bytes, size: int) -> None:
     for text in (b"[" + data, data):
@@ -116,6 +124,7 @@ def test_any_bytes_as_an_array_end_in_rows_or_in_words(data: bytes, size: int) -
         assert all(isinstance(row, Row | BadRow) for row in rows)
 
 
+@RELAXED
 @given(st.lists(st.binary().filter(lambda line: b"\n" not in line)), st.integers(1, 20))
 def test_lines_are_those_between_line_feeds(expected: list[bytes], size: int) -> None:
     data = b"".join(line + b"\n" for line in expected)

@@ -155,9 +155,11 @@ def test_everybody_waits_only_when_a_quarter_was_refused() -> None:
     limiter = Limiter(Limits(concurrency=32), Stop())
     for _ in range(7):
         limiter.refused(60)
-    assert (limiter._gate, limiter.allowed) == (0, 32)
-    for _ in range(40):
+    assert limiter._gate == 0
+    assert 28 < limiter.allowed < 32  # each refusal gives way a little
+    for _ in range(400):
         limiter.succeeded()
+    assert limiter.allowed == 32
     for _ in range(8):
         limiter.refused(60)
     assert limiter._gate > time.monotonic() + 50
@@ -172,7 +174,7 @@ def test_the_number_in_flight_shrinks_to_a_floor_and_recovers(monkeypatch: pytes
         now += 1.1
         limiter.strained()
     assert limiter.allowed == 8
-    for _ in range(2000):
+    for _ in range(4000):
         limiter.succeeded()
     assert limiter.allowed == 64
 

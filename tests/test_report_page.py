@@ -6,7 +6,10 @@ import base64
 import hashlib
 import html
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from evollab.report.flow import flow_across, flow_down
 from evollab.report.page import changed, numbers, write_report
 from evollab.report.spread import Spread
 from evollab.report.svg import ridges
+from tests.conftest import ROOT
 from tests.fake_run import write_run
 from tests.running import Runner
 
@@ -121,6 +125,11 @@ def test_the_same_run_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
     one, two = (write_report(run, tmp_path / name).read_bytes() for name in ("a.html", "b.html"))
     assert one == two
     assert not list(tmp_path.glob("*.part"))
+    for seed in ("1", "2"):
+        code = f"import pathlib; from evollab.report.page import write_report as w; w(pathlib.Path({str(run)!r}), pathlib.Path('c.html'))"
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT), "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
+        assert (tmp_path / "c.html").read_bytes() == one
 
 
 def test_it_goes_into_the_run_folder(run: Path) -> None:

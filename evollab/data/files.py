@@ -2,7 +2,7 @@
 
 What a file is decides how it is read (`READERS`); what a row says is decided by its shape
 (`formats.SHAPES`). Everything streams: the first row is out before the second is read, and memory is
-that of one row, save 100 bytes for each seed, by which the same seed is known again.
+that of one row, save some 120 bytes for each seed, by which the same seed is known again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -18,10 +19,10 @@ from typing import Any, NoReturn
 
 from evollab.data import formats, hub
 from evollab.data.jsonfile import is_jsonl, json_rows, jsonl_rows
-from evollab.data.octets import FORMATS, Octets, check_text, open_octets, refuse_markup
+from evollab.data.octets import FORMATS, Octets, check_text, open_octets, refuse_markup, unopened
 from evollab.data.rows import BadRow, Row, excerpt, names
 from evollab.data.tables import csv_rows, parquet_rows, text_rows
-from evollab.records import Conversation, EvolError, Instruction, Rejected, Source
+from evollab.records import Conversation, EvolError, Instruction, Rejected, Source, digest
 
 Reject = Callable[[Rejected], None]
 
@@ -69,15 +70,9 @@ def read_seeds(
         except formats.BadFields as error:
             aside(row, str(error))
             continue
-        first = seen.setdefault(int(seed.id, 16), row.number)
-        if first != row.number:
-            aside(row, f"same as {table.unit} {first}")
+        if repeats := _repeats(seen, seed, row.number, table.unit):
+            aside(row, repeats)
             continue
-        if example.id is not None:
-            first = seen.setdefault(_key(example.id), row.number)
-            if first != row.number:
-                aside(row, f"the id {excerpt(example.id, 40)!r} is that of {table.unit} {first}; ids must differ")
-                continue
         aside.used += 1
         yield seed
     aside.check()
@@ -153,7 +148,7 @@ class _Aside:
 
     def _stop(self, rejected: Rejected, more: str) -> NoReturn:
         place = f"{rejected.line}" if self._table.unit == "line" else f"row {rejected.line}"
-        hint = formats.MAP_HINT if "field" in rejected.reason else ""
+        hint = formats.MAP_HINT if rejected.reason.startswith(("no field", "field")) else ""
         raise EvolError(f"{self._table.name}:{place}: {rejected.reason}{more}", hint)
 
 
@@ -248,9 +243,22 @@ def _format_of(octets: Octets) -> str:
     return found
 
 
-def _key(id: str) -> int:
-    """A number in place of an id (beyond 64 bits: seeds' own ids lie within)."""
-    return int.from_bytes(hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=9).digest()) | 1 << 72
+def _repeats(seen: dict[int, int], seed: Instruction, number: int, unit: str) -> str:
+    """What an earlier row has in common with this one, "" where nothing, and the row is noted."""
+    own = int(seed.id, 16)
+    if own in seen:
+        return f"same as {unit} {seen[own]}"
+    theirs = seed.source.id if seed.source else None
+    if theirs is not None:
+        key = -int(digest(theirs), 16)  # negative: no seed's own
+        if key in seen:
+            return (
+                f"the id {excerpt(theirs, 40)!r} is that of {unit} {seen[key]}; expected ids that differ (--map can "
+                "leave them out)"
+            )
+        seen[key] = number
+    seen[own] = number
+    return ""
 
 
 def input_digest(path_or_id: str) -> dict[str, Any]:
@@ -260,25 +268,30 @@ def input_digest(path_or_id: str) -> dict[str, Any]:
     blocks of 256 KiB at even distances, the first and the last bytes among them: a change elsewhere
     that keeps the size goes unseen, and the time stays under a tenth of a second. A saved data set is
     digested over all its files, by name. Pipes and the hub can't be looked at beforehand: bytes and
-    digest are None.
+    digest are None. Raises EvolError for a file that is missing or can't be read.
     """
+    if path_or_id == "-" or hub.is_id(path_or_id):
+        return {"file": path_or_id, "bytes": None, "digest": None}
     path = Path(path_or_id)
-    if path_or_id != "-" and _is_folder(path_or_id):
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-    elif path_or_id != "-" and path.is_file():
-        files = [path]
-    else:
-        return {"file": path_or_id if hub.is_id(path_or_id) else path.name, "bytes": None, "digest": None}
     total = 0
-    digest = hashlib.blake2b(digest_size=16)
-    for file in files:
-        size = file.stat().st_size
-        total += size
-        if len(files) > 1:
-            digest.update(f"{file.relative_to(path)}\0{size}\0".encode("utf-8", "surrogateescape"))
-        for block in _blocks(file, size):
-            digest.update(block)
-    return {"file": path.name, "bytes": total, "digest": digest.hexdigest()}
+    state = hashlib.blake2b(digest_size=16)
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+        elif stat.S_ISREG(path.stat().st_mode):
+            files = [path]
+        else:
+            return {"file": path.name, "bytes": None, "digest": None}
+        for file in files:
+            size = file.stat().st_size
+            total += size
+            if file != path:
+                state.update(f"{file.relative_to(path)}\0{size}\0".encode("utf-8", "surrogateescape"))
+            for block in _blocks(file, size):
+                state.update(block)
+    except (OSError, ValueError) as error:
+        raise unopened(path_or_id, error) from None
+    return {"file": path.name, "bytes": total, "digest": state.hexdigest()}
 
 
 def _blocks(file: Path, size: int) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import orjson
 
 from evollab.data import strictjson
 from evollab.data.lines import BEGINNING, LIMIT, PATIENCE, TOO_LONG, endless, lines
-from evollab.data.octets import Octets, text_chunks
+from evollab.data.octets import HEAD, Octets, text_chunks
 from evollab.data.rows import BadRow, Row, excerpt
 from evollab.records import EvolError
 
@@ -28,6 +28,8 @@ def is_jsonl(head: bytes) -> bool:
     """Whether a JSON file that begins with `head` has a value on each line."""
     found = [line.strip() for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
     first, second = [*found, b"", b""][:2]
+    if len(head) >= HEAD and not second:  # a line without an end in sight is no JSON laid out over several
+        return first.startswith(b"{")
     if first.startswith(b"["):  # rows that are lists, or one array of rows?
         return bool(second) and _is_json(first)
     if not first.startswith(b"{") or _is_json(first) or (second.startswith(b"{") and _is_json(second)):

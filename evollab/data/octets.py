@@ -171,19 +171,22 @@ def _open(name: str) -> tuple[Iterator[bytes], bool]:
         if stat.S_ISFIFO(mode):
             return _pipe(os.open(path, os.O_RDONLY | os.O_NONBLOCK), name), False
         return _blocks(os.open(path, os.O_RDONLY), name), stat.S_ISREG(mode)
-    except FileNotFoundError:
-        raise EvolError(f"{name}: no such file", nearest(path)) from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise EvolError(f"{name}: can't be opened ({getattr(error, 'strerror', None) or error})") from None
+    except (OSError, ValueError) as error:
+        raise unopened(name, error) from None
 
 
-def nearest(path: Path) -> str:
-    """A hint that names the file that may have been meant; "" where there is none like it."""
+def unopened(name: str, error: OSError | ValueError) -> EvolError:
+    """The error for a path that can't be opened (a ValueError is a NUL in it). A missing file's hint
+    names the file that may have been meant."""
+    if not isinstance(error, FileNotFoundError):
+        return EvolError(f"{name}: can't be opened ({getattr(error, 'strerror', None) or error})")
+    path = Path(name)
     try:
         near = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir()], 1)
+        hint = f"did you mean {path.with_name(near[0])}?" if near else ""
     except OSError:
-        return f"there is no folder {path.parent} either"
-    return f"did you mean {path.with_name(near[0])}?" if near else ""
+        hint = f"there is no folder {path.parent} either"
+    return EvolError(f"{name}: no such file", hint)
 
 
 def _blocks(descriptor: int, name: str, beginning: bytes = b"") -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from evollab.llm.wire import Answer, error_message, is_content_filter, parse, st
 from evollab.records import EvolError
 
 TRIES = 8
-"""How often one request is sent before it counts as failed; refusals with a Retry-After are free."""
+"""How often one request is sent before it counts as failed; refusals (429) have their own count."""
 _REFUSALS = 100
 _FIRST_TRIES = 3
 _BAD_ROWS = 8
@@ -144,7 +144,7 @@ class Asker:
                 if reserved is not None:
                     self._budget.release(reserved)
             self._note(key, request, kind, message, time.perf_counter() - started)
-            if kind == "rate_limit" and wait is not None:
+            if kind == "rate_limit":
                 refusals += 1
             else:
                 tries += 1
@@ -158,7 +158,8 @@ class Asker:
                     )
                 )
             self._tally.retries += 1
-            await self._stop.sleep(wait if wait is not None else min(30.0, 0.25 * 2**tries) * random.uniform(0.5, 1.5))
+            backoff = min(30.0, 0.25 * 2 ** (tries + refusals)) * random.uniform(0.5, 1.5)
+            await self._stop.sleep(backoff if wait is None else wait)
 
     def _reserve(self, prompt_tokens: int) -> tuple[float, float]:
         reserved = self._budget.reserve(prompt_tokens, self.price)

@@ -19,6 +19,12 @@ from evollab.llm.stop import Stop
 _WINDOW = 32
 _CROWDED = 8
 _SHRINK = 0.8
+_GIVE_WAY = 0.4
+"""Places given up for a single refusal: with _GROW it settles where a few in a hundred are refused."""
+_GROW = 1.0
+"""Places won back in the time that one round of requests takes."""
+_PAUSE = 1.0
+"""Seconds that everybody waits when a server that is full doesn't say for how long."""
 _FLOOR = 8
 
 
@@ -112,16 +118,17 @@ class Limiter:
         self._refused.append(False)
         self._overloaded.append(False)
         if self.allowed < self.limits.concurrency:
-            self.allowed = min(self.limits.concurrency, self.allowed + 2 / self.allowed)
+            self.allowed = min(self.limits.concurrency, self.allowed + _GROW / self.allowed)
             self._wake()
 
     def refused(self, retry_after: float | None) -> None:
         """A 429. `retry_after` is what the server asked for, in seconds."""
         self._refused.append(True)
         if sum(self._refused) >= _CROWDED:
-            if retry_after is not None:
-                self._gate = max(self._gate, time.monotonic() + retry_after)
+            self._gate = max(self._gate, time.monotonic() + (_PAUSE if retry_after is None else retry_after))
             self._shrink()
+        else:
+            self.allowed = max(self._floor, self.allowed - _GIVE_WAY)
 
     def strained(self) -> None:
         """A 5xx, a broken connection or a time-out."""

@@ -131,7 +131,12 @@ def collect(run: Path) -> RunFacts:
     files = find(run)
     tally = _Tally()
     for group in _groups(files):
-        tally.add(group)
+        # While files are being written one may be ahead of the other: children whose seed is not
+        # there yet would make survival look worse than it is.
+        if group.root or not files.partial:
+            tally.add(group)
+        else:
+            tally.homeless += len(group.dropped)
     step = files.step or {}
     rejected, rejects = _rejects(files)
     state = _state(files, step)
@@ -326,8 +331,8 @@ def _warnings(files: RunFiles, state: str, step: dict[str, Any], tally: _Tally, 
     elif state == "running":
         yield "The run is going on: these are the numbers so far."
     unfinished = [path.name for path in (files.instructions, files.dropped) if path and path.suffix == ".part"]
-    if unfinished:
-        yield f"Not written to the end: {', '.join(unfinished)}. Rows that are not in the files yet are not counted."
+    if files.partial:
+        yield f"Not written to the end: {' and '.join(unfinished)}. Rows that are not in them yet are not counted."
     elif any(is_cut(path) for path in (files.instructions, files.dropped)):
         yield "The last line of a file is cut off and was left out."
     if tally.judged["rule"]:
@@ -339,7 +344,8 @@ def _warnings(files: RunFiles, state: str, step: dict[str, Any], tally: _Tally, 
     if unanswered:
         yield f"{unanswered:,} of {tally.kept:,} evolved rows have no response."
     if tally.homeless:
-        yield f"{tally.homeless:,} dropped rows belong to seeds that are not among the rows written so far."
+        counted = "not counted" if files.partial else "counted, but without their parents"
+        yield f"{tally.homeless:,} dropped rows belong to seeds that are not among the kept rows ({counted})."
     if calls is None:
         yield "There is no calls.db: what the calls cost and how long they took is unknown."
     elif calls.unpriced:

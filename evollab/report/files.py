@@ -29,6 +29,11 @@ class RunFiles:
     rejected: Path | None
     step: dict[str, Any] | None
 
+    @property
+    def partial(self) -> bool:
+        """Whether rows are still being written, or were when the run was killed."""
+        return any(path is not None and path.suffix == ".part" for path in (self.instructions, self.dropped))
+
 
 def find(run: Path) -> RunFiles:
     """The files of the evolve step of `run`. Raises EvolError for a folder that is no run."""

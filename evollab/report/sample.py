@@ -33,8 +33,8 @@ class Place:
     def features(self) -> tuple[Hashable, ...]:
         length = 0 if self.words < 15 else 1 if self.words < 40 else 2 if self.words < 100 else 3
         return (
-            *(("operation", name) for name in set(self.operations)),
-            *(("rule", name) for name in set(self.rules)),
+            *(("operation", name) for name in sorted(set(self.operations))),
+            *(("rule", name) for name in sorted(set(self.rules))),
             ("length", length),
             ("evolved", len(self.operations)),
             ("dropped", min(len(self.rules), 2)),
