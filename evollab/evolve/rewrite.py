@@ -16,6 +16,7 @@ from evollab.records import Instruction, Message
 
 _HISTORY_CHARACTERS = 6000
 _TAIL_CHARACTERS = 1000
+_DRAWS = 4
 _TAIL_SAMPLING = Sampling(temperature=0.5, top_p=1.0, max_tokens=64, stop=("\n",))
 """Measured by eye on a 135M model: greedy repeats itself, 1.0 wanders; and half of what comes has
 nothing to do with the task unless that is checked (`_off`)."""
@@ -59,7 +60,7 @@ async def propose(plan: Asking, parent: Instruction, number: int, operation: Ope
     """One proposal. With `first`, a second one that heeds the `complaint` about it. Raises CallFailed."""
     if plan.shape == "tail" and operation.tails:
         tail = operation.tails[rng.integer(plan.seed, parent.root_id, number, "tail") % len(operation.tails)]
-        return await _tail(plan, parent, number, operation, tail, form, sample=1 if first else 0)
+        return await _tail(plan, parent, number, operation, tail, form, again=first is not None)
     protected = protect(parent.text) if plan.thorough else Protected(parent.text, (), ())
     if first is None:
         messages: tuple[Message, ...] = (Message("user", paper_prompt(plan, parent, protected, operation, form)),)
@@ -152,33 +153,52 @@ def unwrap(reply: str) -> str:
 
 async def _tail(
     plan: Asking, parent: Instruction, number: int, operation: Operation, tail: Tail, form: Format | None, *,
-    sample: int,
+    again: bool,
 ) -> Proposal:  # fmt: skip
-    """The small-model shape: the program keeps the original, the model adds the end of a sentence."""
+    """The small-model shape: the program keeps the original, the model adds the end of a sentence.
+
+    A small model says something that fits about every other time, in few tokens: up to `_DRAWS`
+    completions are drawn, and the first that nothing speaks against is taken.
+    """
     shown = " ".join(f"{parent.text} {parent.input}".split())[:_TAIL_CHARACTERS]
-    request = Request(
-        (), fill(tail.prompt, instruction=shown), _TAIL_SAMPLING,
-        plan.place(parent.root_id, number, "evolve", sample), sample, "evolve",
-    )  # fmt: skip
-    try:
-        reply = await plan.evolver(request)
-    except CallFailed as failure:
-        if failure.kind != "truncated" or failure.reply is None:
-            raise
-        reply = failure.reply  # it ran on past the line: its first sentence may still do
-    said = " ".join(reply.text.split())
-    problem = None
-    if form is not None:
-        things = named_things(said)
-        place = (plan.seed, parent.root_id, number)
-        text = f"{_sentence(parent.text)} {table(form.fence, things, figure_name(said), *place)}" if things else said
-        problem = None if things else ("bad_block", "names fewer than three things")
-    else:
-        said = first_sentence(said)
-        text = said if operation.kind == "breadth" else f"{_sentence(parent.text)} {tail.joint} {said}"
-        problem = _off(said, parent, tail)
+    prompt = fill(tail.prompt, instruction=shown)
+    tokens_in = tokens_out = 0
+    for draw in range(_DRAWS):
+        sample = draw + _DRAWS * again
+        seed = plan.place(parent.root_id, number, "evolve", sample)
+        try:
+            reply = await plan.evolver(Request((), prompt, _TAIL_SAMPLING, seed, sample, "evolve"))
+        except CallFailed as failure:
+            if failure.kind != "truncated" or failure.reply is None:
+                raise
+            reply = failure.reply  # it ran on past the line: its first sentence may still do
+        tokens_in, tokens_out = tokens_in + reply.tokens_in, tokens_out + reply.tokens_out
+        said = " ".join(reply.text.split())
+        if form is None:
+            text, problem = _sentence_added(said, parent, operation, tail)
+        else:
+            text, problem = _table_added(said, parent, form, plan.seed, parent.root_id, number)
+        if problem is None:
+            break
     given = parent.input if operation.kind == "depth" else ""
-    return Proposal(text, given, reply.text, reply, problem)
+    return Proposal(text, given, reply.text, Reply(reply.text, tokens_in, tokens_out), problem)
+
+
+def _sentence_added(
+    said: str, parent: Instruction, operation: Operation, tail: Tail
+) -> tuple[str, tuple[str, str] | None]:
+    said = first_sentence(said)
+    text = said if operation.kind == "breadth" else f"{_sentence(parent.text)} {tail.joint} {said}"
+    return text, _off(said, parent, tail)
+
+
+def _table_added(said: str, parent: Instruction, form: Format, *place: object) -> tuple[str, tuple[str, str] | None]:
+    things = named_things(said)
+    if not things:
+        return said, ("bad_block", "names fewer than three things")
+    figure = figure_name(said)
+    figure = "" if topic(figure.replace("_", " ")) & topic(parent.prompt) else figure
+    return f"{_sentence(parent.text)} {table(form.fence, things, figure, *place)}", None
 
 
 def _off(said: str, parent: Instruction, tail: Tail) -> tuple[str, str] | None:
@@ -187,6 +207,8 @@ def _off(said: str, parent: Instruction, tail: Tail) -> tuple[str, str] | None:
     words = tokens(said)
     if len(words) < 3:
         return "empty", f"{len(words)} words"
+    if said.count('"') % 2:
+        return "degenerate", "a quotation that doesn't end"
     if len(words) >= 6 and len(set(words)) < 0.65 * len(words):
         return "degenerate", f"{len(set(words))} different words of {len(words)}"
     if not said.isascii() or tail.free:

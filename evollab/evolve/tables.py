@@ -12,12 +12,12 @@ import orjson
 from evollab import rng
 
 _MAX_THINGS = 6
+_ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
 _LABEL = re.compile(r"[^\w\s'-]")
 
 _ASKS = (
     "Use the data below, and say which of its entries matters most for the answer, and why.",
     "Use the data below, and explain what the highest and the lowest figure mean for the answer.",
-    "Let the answer draw on the data below, and point out one figure in it that looks doubtful.",
     "Let the answer draw on the data below, and name the two entries that differ most.",
 )
 _COLUMNS = ("quantity", "score", "cost", "days")
@@ -30,6 +30,7 @@ def named_things(text: str) -> list[str]:
     things: list[str] = []
     for part in re.split(r"[;,]", text[:500].partition("|")[0]):
         name = _LABEL.sub("", part).strip()
+        name = _ARTICLE.sub("", name)
         if 2 <= len(name) <= 40 and len(name.split()) <= 4 and name.lower() not in map(str.lower, things):
             things.append(name)
     return things[:_MAX_THINGS] if len(things) >= 3 else []

@@ -23,7 +23,7 @@ Reasons = list[tuple[str, int]]
 def flow_across(seeds: int, rounds: Sequence[Cell], rules: Sequence[str]) -> Markup:
     """Left to right, for wide screens; `rules` is the order in which reasons are listed."""
     width, trunk, top, bar = 1080.0, 170.0, 54.0, 10.0
-    step = min((width - 186 - bar) / len(rounds), 300.0)
+    step = min((width - 186 - bar) / len(rounds), 420.0)
     scale = trunk / max(seeds, *(cell.tried for cell in rounds))
     height = floor = top + trunk + 34
     below: list[Markup] = []

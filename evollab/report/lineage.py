@@ -35,6 +35,11 @@ class Lineage:
         return self.line[-1]
 
 
+def reason(dropped: Dropped) -> str:
+    """What its rule saw, without the rule's name (which stands beside it)."""
+    return dropped.detail.removeprefix(f"{dropped.rule}: ")
+
+
 def lineage(run: Path, id: str) -> Lineage:
     """The line that the row `id` is part of (kept or dropped; any unique beginning of an id will do).
 

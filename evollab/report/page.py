@@ -27,7 +27,7 @@ from evollab.report.facts import Cell, RunFacts, add_up, collect
 from evollab.report.figures import big, duration, number, percent, usd
 from evollab.report.flow import flow_across, flow_down
 from evollab.report.inert import cut, inert, one_line
-from evollab.report.lineage import Lineage
+from evollab.report.lineage import Lineage, reason
 from evollab.report.spread import Spread
 from evollab.runs import whole_file
 
@@ -58,7 +58,7 @@ def render(facts: RunFacts) -> bytes:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         num=number, big=big, usd=usd, pct=percent, took=duration, text=shown, safe_text=inert,
-        changed=changed, breakable=breakable, line=one_line,
+        changed=changed, breakable=breakable, reason=reason, line=one_line,
     )  # fmt: skip
     style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     template = environment.from_string((_HERE / "page.html.j2").read_text("utf-8"))
@@ -200,7 +200,7 @@ class _Thread:
 def _thread(line: Lineage, facts: RunFacts) -> _Thread:
     by_id = {row.id: row for row in line.line}
     attempts = [_attempt(row, before) for before, row in zip(line.line, line.line[1:], strict=False)]
-    attempts += [_attempt(d.instruction, by_id[d.instruction.parent_id or ""], d.rule, d.detail) for d in line.dropped]
+    attempts += [_attempt(d.instruction, by_id[d.instruction.parent_id or ""], d.rule, reason(d)) for d in line.dropped]
     attempts.sort(key=lambda one: (one.row.round, not one.rule))
     names = sorted({cell.operation for cell in facts.cells})
     tags = {str(names.index(row.operation)) for row in line.line[1:] if row.operation in names}

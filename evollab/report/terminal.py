@@ -16,7 +16,7 @@ from evollab.report.diff import compare
 from evollab.report.facts import Cell, DropExample, RunFacts, add_up, collect
 from evollab.report.figures import big, duration, number, percent, usd
 from evollab.report.inert import cut, inert, one_line
-from evollab.report.lineage import Lineage, lineage
+from evollab.report.lineage import Lineage, lineage, reason
 
 _PIPED_WIDTH = 120
 _TEXT = 4000
@@ -158,7 +158,7 @@ def _show_drops(facts: RunFacts, console: Console) -> None:
             beginning = one_line(child.prompt, max(console.width - 6, 40)) or "(no text)"
             console.print(_text(f"    {beginning}", "dim"), no_wrap=True, overflow="ellipsis", crop=True)
             if example.dropped.detail:
-                detail = one_line(example.dropped.detail, max(console.width - 6, 40))
+                detail = one_line(reason(example.dropped), max(console.width - 6, 40))
                 console.print(_text(f"    {detail} ({child.operation}, {child.id})", "dim"))
 
 
@@ -183,7 +183,7 @@ def _show_lineage(line: Lineage, asked: str, console: Console) -> None:
     _show_row(line.seed, None, asked, console)
     parents: Mapping[str, Instruction] = {row.id: row for row in line.line}
     steps: list[tuple[int, int, Instruction, str]] = [(row.round, 1, row, "") for row in line.line[1:]]
-    steps += [(d.instruction.round, 0, d.instruction, f"{d.rule}: {d.detail}") for d in line.dropped]
+    steps += [(d.instruction.round, 0, d.instruction, f"{d.rule}: {reason(d)}") for d in line.dropped]
     for _, _, row, reason in sorted(steps, key=lambda step: step[:2]):
         _show_row(row, parents.get(row.parent_id or ""), asked, console, reason)
     if line.others:
