@@ -153,7 +153,7 @@ def _plan(cls: Any) -> dict[str, Any]:
 
 def from_dict(cls: type[R], row: Mapping[str, Any]) -> R:
     """A record out of parsed JSON. Raises EvolError naming fields that the record does not have."""
-    plan = _plan(cls)
+    plan = _plan(typing.cast(Any, cls))
     if unknown := sorted(set(row) - set(plan)):
         raise EvolError(
             f"{cls.__name__} has no field {', '.join(unknown)}; it has {', '.join(plan)}",

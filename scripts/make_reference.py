@@ -111,7 +111,7 @@ RUN_FILES = {
     "1-evolve/rejected.jsonl": "input rows that could not be used: a Rejected a line",
 }
 LATER_FILES = {
-    "calls.journal": "replies since the last end of a run; they move into `calls.db` when it ends. A killed run leaves it",
+    "calls.journal": "replies that are not in `calls.db` yet: they move when a run ends. A killed run leaves it",
     "0-qualify/qualify.json": "what `evol qualify` found; `evol evolve` in the same folder follows it",
     "report.html": "written by `evol report`",
     "export/": "written by `evol export`: `train.jsonl` or `train.parquet`, and `README.md`, the data card",
@@ -191,7 +191,7 @@ def _options(actions: Iterable[argparse.Action]) -> str:
         if action.choices is not None:
             metavar = "\\|".join(map(str, action.choices))
         name = " ".join(filter(None, [action.option_strings[0] if action.option_strings else "", metavar]))
-        rows.append((f"`{name}`".replace("\\|", "|"), (action.help or "").strip()))
+        rows.append((f"`{name}`".replace("\\|", "|"), action.help or {"RUN": "run folder"}[name]))
     return _table(("option", "what it does"), rows)
 
 
@@ -420,8 +420,8 @@ def run_folder() -> str:
         rows = ((f"`{column}`", kind, COLUMNS[name][column]) for column, kind in columns.items())
         parts.append(f"Table `{name}`:\n\n" + _table(("column", "type", "what"), rows))
     parts.append(
-        "A run that is at work or was killed has replies in `calls.journal`. `evol show` counts them too; they move when "
-        "the run ends. One JSON object a line:\n\n```text\n"
+        "A run that is at work or was killed has replies in `calls.journal`; `evol show` counts them too. "
+        "One JSON object a line:\n\n```text\n"
         + textwrap.dedent("    " + (journal.__doc__ or "").split("\n    ", 1)[1].split("\n`write()`")[0])
         + "\n```"
     )

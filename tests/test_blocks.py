@@ -123,3 +123,11 @@ def test_named_things() -> None:
 def test_fill_is_one_pass(a: str, b: str) -> None:
     assert fill("<{{x}}|{{y}}>", x=a, y=b) == f"<{a}|{b}>"
     assert fill("{{x}}", x="{{y}}", y="no") == "{{y}}"
+
+
+def test_a_sentence_is_added_before_the_data_at_the_end() -> None:
+    from evollab.evolve.rewrite import _append
+
+    assert _append("Explain this", "Be brief.") == "Explain this. Be brief."
+    assert _append("Explain this:\n\n```\nx\n```\n", "Be brief.") == "Explain this: Be brief.\n\n```\nx\n```"
+    assert _append("```\nx\n```\nExplain this?", "Why?") == "```\nx\n```\nExplain this? Why?"

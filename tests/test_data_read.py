@@ -365,3 +365,11 @@ def test_unknown_options_list_what_exists(tmp_path: Path) -> None:
         seeds(path, mapping={"instruction": "b"}, format="alpaca")
     with pytest.raises(EvolError, match="expected the column nope of --map"):
         seeds(path, mapping={"instruction": "nope"})
+
+
+@pytest.mark.parametrize("spelling", ["<noinput>", "noinput", "No input", "<No Input>", "[no input]."])
+def test_the_ways_of_saying_that_there_is_no_input(tmp_path: Path, spelling: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({"instruction": "Explain tides.", "input": spelling, "output": ""}))
+    (seed,) = read_seeds(str(path), reject=lambda _: None)
+    assert seed.input == ""

@@ -54,6 +54,8 @@ PARTS = ("instruction", "input", "output", "system", "history", "id", "messages"
 """What `--map PART=COLUMN` may name."""
 _ALPACA = Columns(("instruction",), ("input",), ("output",), ("system",), ("history",), ("id",))
 _ASKED = ("instruction", "prompt", "question", "problem", "query", "input", "text")
+_NO_INPUT = ("noinput", "no input")
+"""What Alpaca's rows say, in several spellings, where there is no input."""
 _GIVEN = ("input", "context")
 _ANSWERED = ("output", "response", "completion", "solution", "answer", "target", "best answer")
 _SPEAKERS: dict[str, Role] = {
@@ -78,7 +80,10 @@ def read_columns(columns: Columns, fields: Fields) -> Example:
     turns.append(Message("user", _text(fields[asked], asked)))
     if answer := _part(fields, columns.output):
         turns.append(Message("assistant", answer))
-    return Example(tuple(turns), _part(fields, columns.input), _id(_value(fields, columns.id)))
+    given = _part(fields, columns.input)
+    if given.strip(" <>[]().").lower() in _NO_INPUT:
+        given = ""
+    return Example(tuple(turns), given, _id(_value(fields, columns.id)))
 
 
 def read_self_instruct(fields: Fields) -> Example:

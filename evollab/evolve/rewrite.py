@@ -188,17 +188,19 @@ def _sentence_added(
     said: str, parent: Instruction, operation: Operation, tail: Tail
 ) -> tuple[str, tuple[str, str] | None]:
     said = first_sentence(said)
-    text = said if operation.kind == "breadth" else f"{_sentence(parent.text)} {tail.joint} {said}"
+    text = said if operation.kind == "breadth" else _append(parent.text, f"{tail.joint} {said}")
     return text, _off(said, parent, tail)
 
 
 def _table_added(said: str, parent: Instruction, form: Format, *place: object) -> tuple[str, tuple[str, str] | None]:
+    if protect(parent.text).blocks:
+        return said, ("bad_block", "the parent has data already")
     things = named_things(said)
     if not things:
         return said, ("bad_block", "names fewer than three things")
     figure = figure_name(said)
     figure = "" if topic(figure.replace("_", " ")) & topic(parent.prompt) else figure
-    return f"{_sentence(parent.text)} {table(form.fence, things, figure, *place)}", None
+    return _append(parent.text, table(form.fence, things, figure, *place)), None
 
 
 def _off(said: str, parent: Instruction, tail: Tail) -> tuple[str, str] | None:
@@ -231,7 +233,12 @@ def first_sentence(text: str) -> str:
     return text
 
 
-def _sentence(text: str) -> str:
-    """`text` so that another sentence can follow."""
-    text = text.rstrip()
-    return text if text.endswith((".", "!", "?", ":", "`", '"', "”", ")")) else f"{text}."
+def _append(text: str, addition: str) -> str:
+    """`text` with another sentence, before the data that it may end with."""
+    body, data = text.rstrip(), ""
+    protected = protect(body)
+    if protected.markers and protected.text.endswith(protected.markers[-1]):
+        data = protected.blocks[-1]
+        body = body.removesuffix(data).rstrip()
+    stop = "" if not body or body.endswith((".", "!", "?", ":", "`", '"', "”", ")")) else "."
+    return f"{body}{stop} {addition}".strip() + (f"\n\n{data}" if data else "")
