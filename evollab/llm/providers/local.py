@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from evollab.llm.budget import Price
 from evollab.llm.openai import Endpoints
 from evollab.llm.session import Connection, ModelOptions
 
+_SLOTS = 4
+_SMALL_BYTES = 1_500_000_000
+_PATIENCE = 600.0
+"""Seconds for one reply: a model on two cores may take minutes for a long one."""
+
 
 @contextlib.asynccontextmanager
 async def connect(name: str, options: ModelOptions) -> AsyncIterator[Connection]:
-    """Starts the engine; sampling is neutral beyond temperature and top_p (the engine's defaults cut
-    the distribution with top_k 40 and min_p 0.05)."""
+    """Starts the engine. Sampling is neutral beyond temperature and top_p: the engine's own defaults
+    would cut the distribution (top_k 40, min_p 0.05)."""
     from evollab.llm.local import engine
 
-    async with engine(name, slots=options.concurrency or 4) as running:
-        endpoints = Endpoints(
-            [running.base_url], key_variable="", key=running.token, timeout=max(options.timeout, 600.0)
-        )
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    async with engine(name, slots=options.concurrency or _SLOTS, say=say) as running:
+        timeout = max(options.timeout, _PATIENCE)
+        endpoints = Endpoints([running.base_url], key_variable="", key=running.token, timeout=timeout)
+        path = Path(name)
         try:
             yield Connection(
                 running.identity,
-                name.rpartition("/")[2],
+                path.name,
                 endpoints,
                 Price(0, 0),
                 slots=running.slots,
-                small=True,
+                small=not path.is_file() or path.stat().st_size < _SMALL_BYTES,
                 extra={"top_k": 0, "min_p": 0.0},
+                check=running.check,
             )
         finally:
             await endpoints.close()
