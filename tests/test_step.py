@@ -302,3 +302,24 @@ def test_model_errors_are_not_swallowed(runner: Runner, seeds_file: Path) -> Non
     with pytest.raises(ZeroDivisionError):
         runner(bug, seeds_file)
     assert CallFailed  # a bug in a script is no failed call
+
+
+@pytest.mark.parametrize("name", ["seeds.jsonl", "seeds.json", "seeds.csv"])
+def test_the_seeds_are_counted_beside_the_work(runner: Runner, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    from evollab.evolve import step as module
+    from evollab.evolve.options import EvolveOptions
+    from evollab.evolve.progress import Total
+
+    monkeypatch.setattr(module, "_COUNT_AFTER", 0)
+    path = runner.folder / name
+    rows = [{"instruction": f"Explain subject number {n}."} for n in range(7)]
+    if name.endswith("csv"):
+        path.write_text("instruction\n" + "\n".join(row["instruction"] for row in rows) + "\n")
+    elif name.endswith("json"):
+        path.write_bytes(orjson.dumps(rows))
+    else:
+        path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    for limit, seen in ((None, 7), (3, 3), (9, 7)):
+        total = Total(limit)
+        module._count(str(path), EvolveOptions(model="scripted:m", limit=limit), total)
+        assert total.seeds == seen

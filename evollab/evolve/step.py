@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ DROPPED = "dropped.jsonl"
 REJECTED = "rejected.jsonl"
 _WIDER = 1.25
 """Lineages under way for each request in flight: enough that none of the places stays empty."""
+_COUNT_AFTER = 0.5
+_COUNT_BYTES = 32 << 20
 _BREATH = 16
 """Lineages after which a worker lets others run, even when every reply was found in the store."""
 
@@ -88,6 +91,7 @@ async def _run(step: Step, seeds: str, options: EvolveOptions, opened: Session, 
 
         rows = chosen_seeds(seeds, options, reject)
         total = Total(options.limit)
+        threading.Thread(target=_count, args=(seeds, options, total), name="count", daemon=True).start()
         ticker = Ticker(opened, outlet, total)
         async with watched(ticker.line, opened.stop):
             await grow(plan, rows, outlet, width_of(opened), opened.stop)
@@ -119,6 +123,24 @@ async def _run(step: Step, seeds: str, options: EvolveOptions, opened: Session, 
     if stop.error is not None:
         raise stop.error
     return Result(step.folder, state, why, facts, stop.exit_code if stop.reason else int(state == "stopped"))
+
+
+def _count(seeds: str, options: EvolveOptions, total: Total) -> None:
+    """Find out, beside the work, how many seeds there are: so that the progress line can say how long
+    it will take. What is too large to read twice stays uncounted."""
+    time.sleep(_COUNT_AFTER)
+    path = Path(seeds)
+    if not path.is_file():
+        return
+    counted = None
+    if path.suffix == ".jsonl":
+        with path.open("rb") as file:
+            counted = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    elif path.stat().st_size <= _COUNT_BYTES:
+        with contextlib.suppress(EvolError):  # whoever reads the file for the work says so
+            counted = sum(1 for _ in chosen_seeds(seeds, options, lambda _: None))
+    if counted:
+        total.seeds = min(counted, options.limit or counted)
 
 
 def chosen_seeds(seeds: str, options: EvolveOptions, reject: Callable[[Rejected], None]) -> Iterator[Instruction]:
