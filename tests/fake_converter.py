@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,4 +19,6 @@ def main(config: dict[str, Any], report: Callable[[Mapping[str, Any]], None]) ->
     if "exit" in plan:
         print("no such tensor", flush=True)
         os._exit(plan["exit"])
+    if "hang" in plan:
+        signal.pause()
     report(plan)

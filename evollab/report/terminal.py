@@ -184,25 +184,25 @@ def _show_lineage(line: Lineage, asked: str, console: Console) -> None:
     parents: Mapping[str, Instruction] = {row.id: row for row in line.line}
     steps: list[tuple[int, int, Instruction, str]] = [(row.round, 1, row, "") for row in line.line[1:]]
     steps += [(d.instruction.round, 0, d.instruction, f"{d.rule}: {reason(d)}") for d in line.dropped]
-    for _, _, row, reason in sorted(steps, key=lambda step: step[:2]):
-        _show_row(row, parents.get(row.parent_id or ""), asked, console, reason)
+    for _, _, row, why in sorted(steps, key=lambda step: step[:2]):
+        _show_row(row, parents.get(row.parent_id or ""), asked, console, why)
     if line.others:
         console.print(Text(f"\n{line.others} more rows grew from this seed on other branches", style="dim"))
 
 
-def _show_row(row: Instruction, parent: Instruction | None, asked: str, console: Console, reason: str = "") -> None:
+def _show_row(row: Instruction, parent: Instruction | None, asked: str, console: Console, why: str = "") -> None:
     head = Text()
     head.append("\nseed" if parent is None else f"\nround {row.round}  {inert(row.operation)}", "bold")
     head.append(f"  {inert(row.id)}", "dim")
     if row.id.startswith(asked):
         head.append("  <- asked for", "cyan")
-    if reason:
-        head.append(f"  dropped: {one_line(reason, 300)}", "bold yellow")
+    if why:
+        head.append(f"  dropped: {one_line(why, 300)}", "bold yellow")
     if row.source and parent is None:
         head.append(f"  {inert(row.source.file)}:{row.source.line}", "dim")
     console.print(head)
-    _print_indented(_marked(row, parent, colour=console.is_terminal, style="dim" if reason else ""), console)
-    if row.response and not reason:
+    _print_indented(_marked(row, parent, colour=console.is_terminal, style="dim" if why else ""), console)
+    if row.response and not why:
         text, left = cut(inert(row.response), _RESPONSE)
         console.print(Text("  response", style="dim"))
         _print_indented(Text(text + _more(left), style="dim"), console)
