@@ -116,7 +116,8 @@ class Asker:
         announced = False
         while True:
             reached = True
-            await self._limiter.enter(prompt_tokens + request.sampling.max_tokens)
+            if not self._limiter.at_once():
+                await self._limiter.enter(prompt_tokens + request.sampling.max_tokens)
             reserved = None
             try:
                 if self._stop.reason:

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import importlib
+import importlib.util
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 _LINES = 200
 _LINE_BYTES = 500
-_BOOT = "import sys; sys.path.append(sys.argv[1]); from evollab.llm.lifeline import live; live(sys.argv[2])"
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)(_|$)", re.IGNORECASE)
 _STAMP = re.compile(r"^[\d.]{5,20} (?=[A-Z] )")
 _PR_SET_PDEATHSIG = 1
@@ -36,11 +34,16 @@ class Child:
 
     def __init__(self, module: str, config: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> None:
         """Run `main(config, report)` of `module` in a fresh Python. `environment` is added to ours, from
-        which keys and passwords are left out: a child that reads model files needs none."""
+        which keys and passwords are left out: a child that reads model files needs none.
+
+        The module is run as a file, so it may import no neighbours; -P keeps Python from importing a
+        json.py that lies in the user's folder."""
+        spec = importlib.util.find_spec(module)
+        assert spec is not None
+        assert spec.origin is not None
         ours = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
         self._process = subprocess.Popen(
-            # -P: a file called json.py in the user's folder must not be imported
-            [sys.executable, "-P", "-c", _BOOT, str(_PACKAGE_ROOT), module],
+            [sys.executable, "-P", __file__, spec.origin],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -119,8 +122,8 @@ def _indented(lines: list[str]) -> str:
     return "\n".join("  " + line for line in lines)
 
 
-def live(module: str) -> None:
-    """The child's side: tie our life to the parent's, then run `module`'s main(config, report).
+def _live(file: str) -> None:
+    """The child's side: tie our life to the parent's, then run main(config, report) of `file`.
 
     `report(dict)` sends one JSON line to the parent. Everything else printed here goes to the log.
     """
@@ -138,12 +141,14 @@ def live(module: str) -> None:
     def report(value: Mapping[str, Any]) -> None:
         reports.write(json.dumps(dict(value)).encode() + b"\n")
 
-    main: Callable[[dict[str, Any], Callable[[Mapping[str, Any]], None]], None]
-    main = importlib.import_module(module).main
-    main(json.loads(line), report)
+    runpy.run_path(file, run_name="child")["main"](json.loads(line), report)
 
 
 def _until_closed() -> None:
     while os.read(0, 4096):
         pass
     os._exit(0)  # nothing here is worth saving; native threads may not want to be joined
+
+
+if __name__ == "__main__":
+    _live(sys.argv[1])

@@ -72,6 +72,13 @@ class Limiter:
         self._gate = 0.0
         self._shrunk_at = 0.0
 
+    def at_once(self) -> bool:
+        """Take a place if there is one and nothing has to be waited for: `enter` without a coroutine."""
+        if self.in_flight >= int(self.allowed) or self._waiting or self._requests or self._tokens or self._gate:
+            return False
+        self.in_flight += 1
+        return True
+
     async def enter(self, tokens: int) -> None:
         """Wait for a place. `tokens`: what the request may cost at most, for the per-minute limit."""
         if self.in_flight >= int(self.allowed) or self._waiting:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from evollab.llm.wire import Answer, retry_after
 from evollab.records import EvolError
@@ -38,8 +39,8 @@ def check_url(url: str) -> str:
 
 @dataclass(slots=True)
 class _Address:
-    chat: str
-    plain: str
+    chat: URL
+    plain: URL
     in_flight: int = 0
     sick_until: float = 0.0
 
@@ -54,7 +55,9 @@ class Endpoints:
     def __init__(self, urls: Sequence[str], *, key_variable: str, key: str | None = None, timeout: float) -> None:
         self.key_variable = key_variable
         self._key = key if key is not None else os.environ.get(key_variable, "").strip()
-        self._addresses = [_Address(f"{url}/chat/completions", f"{url}/completions") for url in map(check_url, urls)]
+        self._addresses = [
+            _Address(URL(f"{url}/chat/completions"), URL(f"{url}/completions")) for url in map(check_url, urls)
+        ]
         self.url = check_url(urls[0])
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
