@@ -24,7 +24,7 @@ def kind(body: Body) -> str:
     return "again" if "words too long" in text else "answer"
 
 
-BLOCK = '\n\n```{fence}\n{data}\n```'
+BLOCK = "\n\n```{fence}\n{data}\n```"
 DATA = {
     "an XML document": ("xml", '<a><b n="NUMBER"/></a>'),
     "an SQL table": ("sql", "CREATE TABLE aNUMBER (b INTEGER);"),

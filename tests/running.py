@@ -45,9 +45,7 @@ class Runner:
         path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
         return path
 
-    def __call__(
-        self, reply: Callable[[dict[str, Any]], Any], seeds: Path, out: str = "run", **options: Any
-    ) -> Result:
+    def __call__(self, reply: Callable[[dict[str, Any]], Any], seeds: Path, out: str = "run", **options: Any) -> Result:
         self._reply = reply
         self.asked.clear()
         options.setdefault("model", "scripted:model")

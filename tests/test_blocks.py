@@ -43,7 +43,9 @@ def test_text_that_speaks_of_markers() -> None:
     assert restore(protected.text, protected) == text
 
 
-@pytest.mark.parametrize("text", ["a | b", "| one line |", "```\nnever closed", "<br>\nno end", "{ not alone", "1 < 2\n3 > 2"])
+@pytest.mark.parametrize(
+    "text", ["a | b", "| one line |", "```\nnever closed", "<br>\nno end", "{ not alone", "1 < 2\n3 > 2"]
+)
 def test_what_is_no_block(text: str) -> None:
     assert protect(text).blocks == ()
 

@@ -260,8 +260,8 @@ def test_a_strange_database_is_said_plainly(tmp_path: Path) -> None:
 
 
 def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    with locked(tmp_path, "evol evolve"):
-        with pytest.raises(EvolError, match=f"in use by process {os.getpid()}"), locked(tmp_path, "evol preview"):
-            pass
+    taken = pytest.raises(EvolError, match=f"in use by process {os.getpid()}")
+    with locked(tmp_path, "evol evolve"), taken, locked(tmp_path, "evol preview"):
+        pass
     with locked(tmp_path, "evol preview"):
         pass

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import doctest
+import math
 import os
 import re
 import shlex
@@ -37,8 +38,12 @@ import pytest
 import evollab
 from bench.server import Options, Running, serving
 from evollab import cli
+from evollab.evolve import gain, outlet, qualify, rewrite, rounds
 from evollab.evolve.eliminate import ALL_CHECKS, RULES
-from evollab.evolve.options import PRESETS
+from evollab.evolve.options import PRESETS, EvolveOptions
+from evollab.llm import ask, journal, limits
+from evollab.llm.local import MAX_SLOTS
+from evollab.llm.providers import local
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -51,8 +56,7 @@ NOT_RUN = re.compile(r"(?:make|pip|git clone|cd|vllm|llama-server|ollama)\b|evol
 FOREIGN_FLAGS = {
     "--no-deps": "pip",
     "--port": "vllm, llama-server",
-    "--peer": "bench/run.py",
-    "--check": "scripts/make_reference.py",
+    "--preserve-status": "timeout",
     "--parallel": "llama-server",
     "--ctx-size": "llama-server",
 }
@@ -118,7 +122,7 @@ class Shell:
         for name, arguments in (("evol", '-m evollab.cli "$@"'), ("python", '"$@"')):
             (bin / name).write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments}\n")
             (bin / name).chmod(0o755)
-        self._keys = {name: KEY for name in ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "GATEWAY_KEY")}
+        self._keys = dict.fromkeys(("OPENAI_API_KEY", "OPENROUTER_API_KEY", "GATEWAY_KEY"), KEY)
         self._env = {
             **{name: value for name, value in os.environ.items() if "KEY" not in name and "TOKEN" not in name},
             **self._keys,
@@ -182,7 +186,9 @@ class Shell:
     def query(self, text: str, engine: str) -> None:
         for statement in filter(str.strip, text.split(";")):
             if engine == "duckdb":
-                done = self.run("python", "-c", "import duckdb, sys; print(duckdb.sql(sys.argv[1]).fetchall())", statement)
+                done = self.run(
+                    "python", "-c", "import duckdb, sys; print(duckdb.sql(sys.argv[1]).fetchall())", statement
+                )
                 assert done.returncode == 0, done.stdout
                 assert done.stdout.strip() != "[]", statement
             else:
@@ -309,7 +315,11 @@ def test_every_name_exists(page: Path) -> None:
         parts = (name, name.rpartition("/")[2], name.rpartition(".")[2] if "/" not in name else name)
         if any(re.search(rf"(?<!\w){re.escape(part)}(?!\w)", here) for part in parts):
             continue
-        if not (ROOT / name).exists() and not list(ROOT.glob(f"docs/**/{name}")) and not list((ROOT / "evollab").rglob(name)):
+        if (
+            not (ROOT / name).exists()
+            and not list(ROOT.glob(f"docs/**/{name}"))
+            and not list((ROOT / "evollab").rglob(name))
+        ):
             missing.append(word)
     assert not missing, f"{page.relative_to(ROOT)} names {missing}, which are nowhere in the code"
 
@@ -346,3 +356,43 @@ def test_the_readme_keeps_its_marks() -> None:
     assert text.count("<!-- bench:begin -->") == text.count("<!-- bench:end -->") == 1
     assert text.index("<!-- bench:begin -->") < text.index("<!-- bench:end -->")
     assert "docs/img/report.png" in text
+
+
+def test_numbers_in_prose_are_those_of_the_code() -> None:
+    """Numbers that pages give beside the reference, which is made from the code."""
+    told = {
+        "docs/how-to/small-models.md": (
+            f"*fit* when {qualify._FIT * 100:g} % survive, *usable with losses* from {qualify._WEAK * 100:g} % on",
+            f"about {len(gain.EQUAL_PAIRS) + len(gain.UNEQUAL_PAIRS)} pairs",
+            f"models under {local._SMALL_BYTES / 1e9:g} GB",
+            f"({local._SLOTS} if not given, {MAX_SLOTS} at most)",
+            f"Up to {spelled(rewrite._DRAWS)} completions",
+        ),
+        "docs/how-to/resume-and-recover.md": (
+            f"the last {journal.SYNC_SECONDS:g} seconds",
+            f"synced {spelled(round(1 / journal.SYNC_SECONDS))} times a second",
+            f"At {limits.Limits().concurrency} requests in flight",
+        ),
+        "docs/method.md": (
+            f"consistent in {qualify.FIT_AGREEMENT * 100:g} %",
+            f"right in {qualify.FIT_ACCURACY * 100:g} %",
+            f"about {len(gain.EQUAL_PAIRS) + len(gain.UNEQUAL_PAIRS)} pairs",
+            f"{math.ceil(rounds._SLACK * EvolveOptions(model='a:b').added_words)} words. Blocks",
+        ),
+        "docs/architecture.md": (
+            f"synced {spelled(round(1 / journal.SYNC_SECONDS))} times a second",
+            f"A reserve of {journal.RESERVE_BYTES >> 20} MiB",
+            f"when\n{outlet._WAITING_BYTES >> 20} MiB wait",
+            f"at least {limits._CROWDED} of the last {limits._WINDOW} answers",
+            f"{spelled(ask.TRIES)} times in all",
+            f"{ask._LOST_CALLS} calls in a row",
+        ),
+        "docs/how-to/use-vllm-llamacpp-ollama-openrouter.md": ("(it costs 50 rows)",),
+        "README.md": (f"{limits.Limits().concurrency} by default",),
+    }
+    missing = [(page, text) for page, texts in told.items() for text in texts if text not in (ROOT / page).read_text()]
+    assert missing == []
+
+
+def spelled(number: int) -> str:
+    return ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")[number]

@@ -118,9 +118,7 @@ def test_the_paper_checks_only_its_own_rules() -> None:
     assert not paper("Sure! Explain how rust forms on iron.")
 
 
-@pytest.mark.parametrize(
-    ("words", "rule"), [(79, "unanswerable"), (80, None), (200, None)]
-)
+@pytest.mark.parametrize(("words", "rule"), [(79, "unanswerable"), (80, None), (200, None)])
 def test_sorry_is_unanswerable_below_eighty_words(words: int, rule: str | None) -> None:
     response = "Sorry, " + " ".join(f"part{n}" for n in range(words - 1))
     for thorough in (False, True):

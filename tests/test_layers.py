@@ -127,7 +127,6 @@ def test_heavy_things_are_imported_only_when_needed(code: str, allowed: set[str]
     assert HEAVY & modules_after(code) <= allowed
 
 
-
 def test_nothing_is_suppressed_without_a_reason() -> None:
     """`type: ignore` names what it ignores; `noqa` names a rule."""
     for path in FILES:

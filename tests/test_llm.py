@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench.server import Options, serving
 from evollab.evolve.options import EvolveOptions
+from evollab.evolve.step import evolve
 from evollab.llm import CallFailed, Request, Sampling, call_id
 from evollab.llm.budget import Budget, Caps, Price, listed_price, parse_price
 from evollab.llm.journal import Totals
@@ -65,23 +67,31 @@ def test_replies_of_both_protocols() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_reply_or_a_class(body: bytes) -> None:
-    try:
+    with contextlib.suppress(CallFailed):
         parse(body)
-    except CallFailed:
-        pass
     error_message(body)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["choices", "message", "content", "text", "finish_reason", "usage", "prompt_tokens"]), inner), max_leaves=12))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["choices", "message", "content", "text", "finish_reason", "usage", "prompt_tokens"]),
+                inner,
+            )
+        ),
+        max_leaves=12,
+    )
+)
 def test_any_json_is_a_reply_or_a_class(value: object) -> None:
     try:
         body = orjson.dumps(value)
     except TypeError:
         return
-    try:
+    with contextlib.suppress(CallFailed):
         parse(body)
-    except CallFailed:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -121,7 +131,11 @@ def test_a_calls_identity_is_the_whole_request() -> None:
         Request((Message("system", "s"), Message("user", "hello"))),
     ]  # fmt: skip
     keys = {call_id("m", one.body("m"), one.sample) for one in [base, *others]}
-    keys |= {call_id("m2", base.body("m"), 0), call_id("m", base.body("m2"), 0), call_id("m", base.body("m", {"k": 1}), 0)}
+    keys |= {
+        call_id("m2", base.body("m"), 0),
+        call_id("m", base.body("m2"), 0),
+        call_id("m", base.body("m", {"k": 1}), 0),
+    }
     assert len(keys) == len(others) + 4
     assert call_id("m", ask(purpose="x").body("m"), 0) == call_id("m", base.body("m"), 0)
 
@@ -268,12 +282,11 @@ def test_a_dead_address_is_left_alone(tmp_path: Path) -> None:
 def test_nobody_there(tmp_path: Path) -> None:
     with serving(Options()) as server:
         url = server.base_url
+    seeds = tmp_path / "s.jsonl"
+    seeds.write_text('{"instruction": "Explain tides to a sailor."}\n')
+    options = EvolveOptions(model="openai:m", base_url=(url,))
     with pytest.raises(EvolError, match="no answer from"):
-        from tests.running import EvolveOptions, evolve
-
-        seeds = tmp_path / "s.jsonl"
-        seeds.write_text('{"instruction": "Explain tides to a sailor."}\n')
-        asyncio.run(evolve(str(seeds), tmp_path / "run", EvolveOptions(model="openai:m", base_url=(url,))))
+        asyncio.run(evolve(str(seeds), tmp_path / "run", options))
 
 
 def test_faults_in_a_mix(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from evollab.records import Message, seed_instruction
 SNAPSHOT = Path(__file__).parent / "snapshots" / "prompts.txt"
 PLAIN = seed_instruction("Name three things to check before buying a used bicycle.")
 RICH = seed_instruction(
-    "Which {item} here costs most?\n\n```json\n{\"{{instruction}}\": 1}\n```",
+    'Which {item} here costs most?\n\n```json\n{"{{instruction}}": 1}\n```',
     input="Prices in euros.",
     history=(Message("user", "Hello"), Message("assistant", "Hello, what can I do?")),
 )

@@ -227,12 +227,8 @@ def test_calls_that_never_succeed_leave_the_lineage_for_the_next_start(
     assert len(runner.kept()) == 6
 
 
-@pytest.mark.parametrize(
-    ("status", "hint"), [(401, "export|check the key"), (404, "model's name"), (402, "no credit")]
-)
-def test_errors_that_concern_everybody_stop_at_once(
-    runner: Runner, seeds_file: Path, status: int, hint: str
-) -> None:
+@pytest.mark.parametrize(("status", "hint"), [(401, "export|check the key"), (404, "model's name"), (402, "no credit")])
+def test_errors_that_concern_everybody_stop_at_once(runner: Runner, seeds_file: Path, status: int, hint: str) -> None:
     with pytest.raises(EvolError, match=f"HTTP {status}") as caught:
         runner(lambda _: {"status": status, "error": {"message": "no"}}, seeds_file, concurrency=2)
     import re
