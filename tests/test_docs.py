@@ -19,6 +19,7 @@ Addresses that end in /v1 stand for a scripted server on loopback, which asks fo
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import doctest
 import math
 import os
@@ -103,12 +104,8 @@ def prose(page: Path) -> str:
 def servers() -> Iterator[tuple[Running, Running]]:
     """Two scripted endpoints that are slow enough to be interrupted and sometimes fail."""
     options = Options(latency_ms=20, equal_pct=8, leak_pct=4, sorry_pct=4, long_pct=2, p500=1, key=KEY)
-    with serving(options) as first, serving(Options(**{**vars_of(options), "seed": 0})) as second:
+    with serving(options) as first, serving(dataclasses.replace(options)) as second:
         yield first, second
-
-
-def vars_of(options: Options) -> dict[str, object]:
-    return {name: getattr(options, name) for name in options.__slots__}
 
 
 class Shell:
@@ -117,17 +114,17 @@ class Shell:
     def __init__(self, page: Path, folder: Path, servers: tuple[Running, Running]) -> None:
         self.page, self.folder, self.servers = page, folder, servers
         (folder / "seeds.jsonl").write_bytes((ROOT / "recipes" / "seeds.jsonl").read_bytes())
-        bin = folder.parent / "bin"
-        bin.mkdir(exist_ok=True)
+        programs = folder.parent / "bin"
+        programs.mkdir(exist_ok=True)
         for name, arguments in (("evol", '-m evollab.cli "$@"'), ("python", '"$@"')):
-            (bin / name).write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments}\n")
-            (bin / name).chmod(0o755)
+            (programs / name).write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments}\n")
+            (programs / name).chmod(0o755)
         self._keys = dict.fromkeys(("OPENAI_API_KEY", "OPENROUTER_API_KEY", "GATEWAY_KEY"), KEY)
         self._env = {
             **{name: value for name, value in os.environ.items() if "KEY" not in name and "TOKEN" not in name},
             **self._keys,
             "OPENAI_BASE_URL": servers[0].base_url,
-            "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "HOME": str(folder.parent),
             "LC_ALL": "C.UTF-8",
