@@ -169,7 +169,8 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb. Exit codes: 0 done, 1 something is left to do, 2 a mistake to mend, 130/143 stopped."""
+    """Run one verb. Exit codes: 0 done, or stopped at a cap that was asked for; 1 calls failed and are left
+    to do; 2 a mistake to mend; 130/143 stopped by a signal."""
     argv = sys.argv[1:] if argv is None else list(argv)
     verb = next((word for word in argv if not word.startswith("-")), None)
     parser = parser_of(verb)

@@ -370,3 +370,32 @@ def test_plug_points(tmp_path: Path) -> None:
 def test_bad_options(options: dict[str, object], says: str) -> None:
     with pytest.raises(EvolError, match=says):
         EvolveOptions(**{"model": "openai:m", **options})  # type: ignore[arg-type]
+
+
+def test_fields_can_be_taken_out_and_the_limit_renamed() -> None:
+    body = orjson.loads(ask(seed=1).body("m", {"temperature": None, "top_k": 0}, "max_completion_tokens"))
+    assert "temperature" not in body
+    assert "max_tokens" not in body
+    assert (body["max_completion_tokens"], body["top_k"]) == (2048, 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "limit"), [("https://api.openai.com/v1", "max_completion_tokens"), ("http://127.0.0.1:1/v1", "max_tokens")]
+)
+def test_openais_own_models_take_the_newer_name_of_the_limit(url: str, limit: str) -> None:
+    from evollab.llm.providers.openai import connect
+
+    async def work() -> str:
+        async with connect("m", ModelOptions(base_url=(url,))) as connection:
+            return connection.limit
+
+    assert asyncio.run(work()) == limit
+
+
+def test_a_price_is_not_for_what_runs_here(tmp_path: Path) -> None:
+    async def work() -> tuple[object, object]:
+        async with session(tmp_path, ModelOptions(price="1,2", base_url=("http://127.0.0.1:9/v1",))) as opened:
+            free, paid = await opened.model("scripted:tests.models:good"), await opened.model("openai:m")
+            return free.ask.price, paid.ask.price
+
+    assert asyncio.run(work()) == (Price(0, 0), Price(1, 2))

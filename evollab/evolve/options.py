@@ -82,8 +82,16 @@ class EvolveOptions(ModelOptions):
         "words that a rewriting may add: asked for, and enforced at one and a half times; 0: not enforced",
         20, metavar="N",
     )  # fmt: skip
-    send_seed: bool = option("send a seed with each request", True, flag="--no-seed")
-    extra_body: tuple[str, ...] = option("NAME=JSON to add to each request body, repeatable", (), metavar="NAME=JSON")
+    send_seed: bool = option(
+        "send a seed with each request; the flag turns it off, for servers that refuse the field",
+        True,
+        flag="--no-seed",
+    )
+    extra_body: tuple[str, ...] = option(
+        "NAME=JSON to set in each request body, repeatable; null takes a field out (temperature=null)",
+        (),
+        metavar="NAME=JSON",
+    )
 
     def __post_init__(self) -> None:
         super(EvolveOptions, self).__post_init__()

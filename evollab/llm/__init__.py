@@ -15,7 +15,7 @@ import orjson
 from evollab.records import Message
 
 Failure = Literal[
-    "bad_request",  # 400/404/413/422 on this one request: asking again can't help
+    "bad_request",  # 400/413/422 on this one request: asking again can't help
     "content_filter",  # the provider refused the request, or cut its own reply
     "truncated",  # finish_reason "length": the reply is not whole
     "empty",  # no choices, null or blank content, after every retry
@@ -66,11 +66,12 @@ class Request:
     sample: int = 0
     purpose: str = ""
 
-    def body(self, model: str, extra: Mapping[str, Any] | None = None) -> bytes:
+    def body(self, model: str, extra: Mapping[str, Any] | None = None, limit: str = "max_tokens") -> bytes:
         """The request as sent, canonical JSON: equal requests give equal bytes. `extra` are further
-        fields that the provider takes ({"top_k": 0, "min_p": 0})."""
+        fields ({"top_k": 0, "min_p": 0}; None takes one out), `limit` is the name that the provider
+        gives to the most tokens a reply may have."""
         s = self.sampling
-        fields: dict[str, Any] = {"max_tokens": s.max_tokens}
+        fields: dict[str, Any] = {limit: s.max_tokens}
         if self.prompt is None:
             fields["messages"] = [{"content": m.content, "role": m.role} for m in self.messages]
         else:
@@ -84,6 +85,7 @@ class Request:
         fields["top_p"] = s.top_p
         if extra:
             fields.update(extra)
+            fields = {name: value for name, value in fields.items() if value is not None}
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 

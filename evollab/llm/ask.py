@@ -67,6 +67,7 @@ class Asker:
     def __init__(
         self, identity: str, model: str, sender: Sender, *, store: Store, limiter: Limiter, budget: Budget,
         price: Price | None, stop: Stop, tally: Tally, extra: Mapping[str, Any] | None = None,
+        limit: str = "max_tokens",
         check: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.identity = identity
@@ -74,6 +75,7 @@ class Asker:
         self.sender = sender
         self.price = price
         self.extra = extra
+        self.limit = limit
         self._check = check
         self._store = store
         self._limiter = limiter
@@ -86,7 +88,7 @@ class Asker:
         self._lost = 0
 
     async def __call__(self, request: Request) -> Reply:
-        body = request.body(self.model, self.extra)
+        body = request.body(self.model, self.extra, self.limit)
         key = call_id(self.identity, body, request.sample)
         kept = self._store.get(key)
         if kept is not None:
@@ -242,7 +244,7 @@ class Asker:
             self._end(
                 EvolError(
                     f"{self.sender.url} refuses every request: {message}",
-                    "the server does not take a parameter that was sent; see --no-seed and --extra-body",
+                    "the server does not take a field that was sent: take it out with --extra-body NAME=null, or --no-seed",
                 )
             )
         return CallFailed(kind, message)

@@ -24,6 +24,10 @@ class Price:
         return (tokens_in * self.input + tokens_out * self.output) / 1e6
 
 
+FREE = Price(0.0, 0.0)
+"""What runs on this machine costs no money."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caps:
     """Ends of a run's spending, over all its starts; None: no end."""

@@ -28,6 +28,7 @@ from evollab.records import EvolError
 
 SYNC_SECONDS = 0.2
 RESERVE_BYTES = 4 << 20
+_datasync = getattr(os, "fdatasync", os.fsync)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -104,7 +105,10 @@ class Journal:
         free = os.statvfs(self.path.parent)
         size = min(RESERVE_BYTES, free.f_bavail * free.f_frsize // 4)
         with contextlib.suppress(OSError), open(self._reserve_path, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            else:
+                file.write(bytes(size))
 
     def append(self, line: bytes) -> int:
         """Write one line (newline included), return its offset. Raises DiskFull when even the
@@ -177,11 +181,11 @@ class Journal:
         while not self._closing.wait(SYNC_SECONDS):
             if self._dirty:
                 self._dirty = False
-                os.fdatasync(self._fd)
+                _datasync(self._fd)
 
     def close(self) -> None:
         self._closing.set()
         self._syncer.join()
-        os.fdatasync(self._fd)
+        _datasync(self._fd)
         os.close(self._fd)
         self._reserve_path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evollab.llm.ask import Asker, Sender, Tally
-from evollab.llm.budget import Budget, Caps, Price, parse_price
+from evollab.llm.budget import FREE, Budget, Caps, Price, parse_price
 from evollab.llm.limits import Limiter, Limits
 from evollab.llm.stop import Stop
 from evollab.llm.store import Store
@@ -40,7 +40,11 @@ class ModelOptions:
     rpm: float = option("requests a minute that the provider allows; 0: no limit of ours", 0.0, metavar="N")
     tpm: float = option("tokens a minute that the provider allows; 0: no limit of ours", 0.0, metavar="N")
     timeout: float = option("seconds to wait for one reply", 180.0, metavar="S")
-    price: str | None = option("dollars for a million prompt and completion tokens, as IN,OUT", None, metavar="IN,OUT")
+    price: str | None = option(
+        "dollars for a million prompt and completion tokens, as IN,OUT, for every model behind an address",
+        None,
+        metavar="IN,OUT",
+    )
     max_cost: float | None = option("stop cleanly before the run has cost this many dollars", None, metavar="USD")
     max_calls: int | None = option("stop cleanly before more calls than this were paid for", None, metavar="N")
     max_tokens: int | None = option("stop cleanly before more tokens than this were paid for", None, metavar="N")
@@ -62,7 +66,7 @@ class Connection:
     identity: names the weights, part of every call's key. model: the name sent along.
     slots: requests it can take at once (None: as many as the options say). price: None if unknown.
     small: a model that needs the tail shape and is no judge, unless `qualify` found otherwise.
-    extra: fields that every request to it carries. check: raises EvolError when the provider died.
+    extra: fields that every request to it carries. limit: its name for the most tokens of a reply. check: raises EvolError when the provider died.
     """
 
     identity: str
@@ -72,6 +76,7 @@ class Connection:
     slots: int | None = None
     small: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    limit: str = "max_tokens"
     check: Callable[[], None] = lambda: None
 
 
@@ -115,7 +120,8 @@ class Session:
         connect: Connect = find("evollab.llm.providers", provider, "connect", "provider")
         connection = await self._stack.enter_async_context(connect(rest, self.options))
         options = self.options
-        price = parse_price(options.price) if options.price else connection.price
+        given = parse_price(options.price) if options.price else None
+        price = connection.price if given is None or connection.price == FREE else given
         if options.max_cost is not None and price is None:
             raise EvolError(
                 f"--max-cost needs a price, and the price of {name} at {connection.sender.url} is not known",
@@ -128,7 +134,7 @@ class Session:
         ask = Asker(
             connection.identity, connection.model, connection.sender, store=self.store, limiter=limiter,
             budget=self._budget, price=price, stop=self.stop, tally=self.tally,
-            extra={**connection.extra, **self.extra}, check=connection.check,
+            extra={**connection.extra, **self.extra}, limit=connection.limit, check=connection.check,
         )  # fmt: skip
         self.models[name] = Opened(name, ask, connection, limiter)
         return self.models[name]

@@ -19,6 +19,7 @@ import orjson
 
 from evollab.llm.journal import Journal, Totals
 from evollab.records import EvolError
+from evollab.runs import sync_folder
 
 DATABASE = "calls.db"
 JOURNAL = "calls.journal"
@@ -158,6 +159,7 @@ class Store:
             _sync_file(target)
             if fresh:
                 os.replace(target, self.path)
+                sync_folder(self.path.parent)
             self.journal.clear()
         if self.path.exists():
             self._reader = _read_only(self.path)

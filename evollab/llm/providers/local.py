@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from evollab.llm.budget import Price
+from evollab.llm.budget import FREE
 from evollab.llm.openai import Endpoints
 from evollab.llm.session import Connection, ModelOptions
 
@@ -35,7 +35,7 @@ async def connect(name: str, options: ModelOptions) -> AsyncIterator[Connection]
                 running.identity,
                 path.name,
                 endpoints,
-                Price(0, 0),
+                FREE,
                 slots=running.slots,
                 small=not path.is_file() or path.stat().st_size < _SMALL_BYTES,
                 extra={"top_k": 0, "min_p": 0.0},
