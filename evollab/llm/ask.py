@@ -244,7 +244,7 @@ class Asker:
             self._end(
                 EvolError(
                     f"{self.sender.url} refuses every request: {message}",
-                    "the server does not take a field that was sent: take it out with --extra-body NAME=null, or --no-seed",
+                    "it takes no field of some name: take that out with --extra-body NAME=null, or --no-seed",
                 )
             )
         return CallFailed(kind, message)

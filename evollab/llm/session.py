@@ -66,7 +66,8 @@ class Connection:
     identity: names the weights, part of every call's key. model: the name sent along.
     slots: requests it can take at once (None: as many as the options say). price: None if unknown.
     small: a model that needs the tail shape and is no judge, unless `qualify` found otherwise.
-    extra: fields that every request to it carries. limit: its name for the most tokens of a reply. check: raises EvolError when the provider died.
+    extra: fields that every request to it carries. limit: its name for the most tokens of a reply.
+    check: raises EvolError when the provider died.
     """
 
     identity: str
