@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,10 @@ def evol(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProce
         [sys.executable, "-m", "evollab.cli", *arguments], capture_output=True, text=True, timeout=120, check=False,
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **env},
     )  # fmt: skip
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
 def test_the_whole_way(tmp_path: Path, seeds_file: Path) -> None:
@@ -42,7 +47,7 @@ def test_the_whole_way(tmp_path: Path, seeds_file: Path) -> None:
     shown = evol("show", "runs/first", folder=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "no_gain" in shown.stdout
-    rows = [json.loads(line) for line in (tmp_path / "runs/first/1-evolve/instructions.jsonl").open()]
+    rows = lines(tmp_path / "runs/first/1-evolve/instructions.jsonl")
     one = evol("show", "runs/first", "--row", rows[-1]["id"][:12], folder=tmp_path)
     assert one.returncode == 0, one.stderr
     told = evol("report", "runs/first", folder=tmp_path)
@@ -135,7 +140,7 @@ def test_bad_rows_are_kept_aside_or_end_the_run(tmp_path: Path) -> None:
     done = evol(*common, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 bad rows in rejected.jsonl" in done.stderr
-    rows = [json.loads(line) for line in (tmp_path / "runs/first/1-evolve/rejected.jsonl").open()]
+    rows = lines(tmp_path / "runs/first/1-evolve/rejected.jsonl")
     assert [row["line"] for row in rows] == [2, 3]
     strict = evol(*common, "--strict", "--out", "strict", folder=tmp_path)
     assert strict.returncode == 2

@@ -1,0 +1,539 @@
+"""The step `dedup`: rows that say what another row says go, with the reason; the others stay as they came.
+
+Two passes. The first reads the rows and lays their bytes and their normalised texts aside on disk; the
+second works on an index of some 600 bytes a row and fetches texts only to verify a pair. Memory grows
+with the number of rows, not with their length.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import re
+import tempfile
+import time
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from evollab.data import formats
+from evollab.data.files import READERS, input_digest, read_rows
+from evollab.data.jsonfile import is_jsonl
+from evollab.data.lines import lines
+from evollab.data.octets import open_octets, text_chunks
+from evollab.data.rows import BadRow, Row, excerpt, names
+from evollab.records import EvolError, Rejected, Source, digest
+from evollab.runs import Step, locked, read_step, whole_file
+
+if TYPE_CHECKING:
+    from evollab.data.minhash import Found
+
+KEPT = "kept.jsonl"
+REMOVED = "removed.jsonl"
+REJECTED = "rejected.jsonl"
+EVOLVED = Path("1-evolve") / "instructions.jsonl"
+NEAR = 0.8
+LINEAGE = 0.95
+EXACT = "exact"
+KEEP = ("first", "last", "earliest-round", "latest-round", "longest-response")
+HIGHEST = "highest:"
+_INSTALL = "pip install 'evollab[data]'"
+_LINEAGE_ROW = {"id", "root_id", "parent_id", "round", "operation", "text"}
+_LOOK_AT = 10
+_SHOWN = 200
+
+
+def option(help: str, default: Any = None, **more: Any) -> Any:
+    """A dataclass field that is a command-line option too."""
+    return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DedupOptions:
+    """What counts as a duplicate, and which one stays."""
+
+    exact: bool = option("look for copies alone: equal but for case, blanks, and marks at the ends of words", False)
+    near: float | None = option(
+        "remove rows whose 5-grams of characters are as alike as this (Jaccard, above 0, at most 1); copies go too; "
+        f"default: {NEAR}, unless --exact is given",
+        None, metavar="J",
+    )  # fmt: skip
+    lineage: float | None = option(
+        "rows of one seed (same root_id) go only when they are as alike as this; the value of --near treats them like "
+        f"all others; default: {LINEAGE}",
+        None, metavar="J",
+    )  # fmt: skip
+    keep: str = option(
+        f"which of several stays: {', '.join(KEEP)}, or {HIGHEST}FIELD, the one with the greatest number in a field",
+        "first", metavar="RULE",
+    )  # fmt: skip
+    text: str = option(
+        "what is compared: prompt (all that users say) or both (that, and the responses)",
+        "prompt", choices=("prompt", "both"),
+    )  # fmt: skip
+    format: str | None = option("format of the data, where it can't be told", None, metavar="FORMAT")
+    map: tuple[str, ...] = option("our field=their column, repeatable", (), metavar="FIELD=COLUMN")
+    strict: bool = option("stop at the first bad row", False)
+
+    def __post_init__(self) -> None:
+        for name, value in (("near", self.near), ("lineage", self.lineage)):
+            if value is not None and not 0 < value <= 1:
+                raise EvolError(f"--{name} {value:g}: expected a similarity above 0, at most 1")
+        if self.keep not in KEEP and not (self.keep.startswith(HIGHEST) and self.keep != HIGHEST):
+            raise EvolError(f"--keep {excerpt(self.keep, 40)!r}: expected one of {', '.join(KEEP)}, {HIGHEST}FIELD")
+        if self.text not in ("prompt", "both"):
+            raise EvolError(f"--text {excerpt(self.text, 40)!r}: expected prompt or both")
+        if self.lineage is not None and self.threshold is None:
+            raise EvolError("--lineage is about near-duplicates, and --exact alone looks for none", "add --near")
+        if self.lineage is not None and self.threshold is not None and self.lineage < self.threshold:
+            raise EvolError(
+                f"--lineage {self.lineage:g} is below --near {self.threshold:g}; expected as much or more: rows of one "
+                "seed may be more alike than others, not less",
+            )
+        self.mapping()
+
+    @property
+    def threshold(self) -> float | None:
+        """The similarity that makes a near-duplicate; None where only copies are looked for."""
+        return NEAR if self.near is None and not self.exact else self.near
+
+    @property
+    def lineage_threshold(self) -> float:
+        return max(LINEAGE, self.threshold or 0) if self.lineage is None else self.lineage
+
+    def mapping(self) -> dict[str, str]:
+        """`map` as our field -> their column. Raises EvolError for what is no pair."""
+        pairs: dict[str, str] = {}
+        for pair in self.map:
+            name, sign, column = pair.partition("=")
+            if not (name and sign and column):
+                raise EvolError(f"--map {excerpt(pair, 40)!r}: expected FIELD=COLUMN", formats.MAP_HINT)
+            pairs[name] = column
+        return pairs
+
+    def config(self) -> dict[str, Any]:
+        """What the outcome depends on, for step.json."""
+        told = dataclasses.asdict(self) | {"near": self.threshold, "map": list(self.map)}
+        del told["exact"]  # copies always go
+        return told | {"lineage": self.lineage_threshold if self.threshold else None}
+
+
+@dataclass(frozen=True, slots=True)
+class DedupResult:
+    """What came of it. `counts`: rows, kept, exact, near (removed for each reason), rejected,
+    without_text, and of the search: candidates, alike, clusters, skipped."""
+
+    folder: Path
+    counts: Mapping[str, int]
+    fresh: bool
+
+    def __str__(self) -> str:
+        counts = self.counts
+        told = [
+            f"{self.folder / KEPT}: {counts['kept']:,} of {counts['rows']:,} rows",
+            f"{self.folder / REMOVED}: {counts['exact']:,} copies, {counts['near']:,} near-duplicates, each with the "
+            "row that stays",
+        ]
+        if counts["rejected"]:
+            told.append(f"{self.folder / REJECTED}: {counts['rejected']:,} rows that could not be used")
+        if counts["without_text"]:
+            told.append(f"note: {counts['without_text']:,} rows have no text to compare; they stay")
+        if counts["skipped"]:
+            told.append(f"note: {counts['skipped']:,} pairs among very many likely ones were not looked at")
+        if not self.fresh:
+            told.append("note: this was done before; nothing was left to do")
+        return "\n".join(told)
+
+
+def dedup(data: str, out: Path | None, options: DedupOptions) -> DedupResult:
+    """Remove duplicates among the rows of `data`: whatever `data.files` reads, or a run folder.
+
+    Writes into the folder `out` (default for a run folder: RUN/dedup): kept.jsonl, rows in their order
+    (lines of JSONL byte for byte, other rows as JSON objects of their columns); removed.jsonl, each
+    row with reason, similarity and the row that stays; rejected.jsonl; step.json. Made again only
+    where it was not complete. Raises EvolError for a folder made from other data or with other
+    settings, for `--keep` by something that no row has, and for everything about the input.
+    """
+    source = data
+    if data != "-" and _is_file(Path(data) / EVOLVED):
+        source = str(Path(data) / EVOLVED)
+        out = Path(data) / "dedup" if out is None else out
+    if out is None:
+        raise EvolError("no --out FOLDER; only for a run folder it may be left out")
+    _numpy()
+    inputs = {"data": input_digest(source)}
+    _check_folder(out)
+    try:
+        with locked(out, "evol dedup"):
+            step = _open_step(out, options.config(), inputs)
+            if step.before and step.before.get("state") == "complete" and inputs["data"]["digest"] is not None:
+                return DedupResult(out, step.before["counts"], fresh=False)
+            return _run(step, source, options)
+    except OSError as error:
+        raise EvolError(f"{out}: can't be written ({error.strerror})", "the rows are laid aside there, too") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have; reading it says so
+        return False
+
+
+def _numpy() -> None:
+    if importlib.util.find_spec("numpy") is None:
+        raise EvolError("evol dedup needs numpy, which is not installed", _INSTALL)
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder whose kept.jsonl or removed.jsonl this step did not write."""
+    if not (out / "step.json").exists():
+        for name in (KEPT, REMOVED):
+            if (out / name).exists():
+                raise EvolError(f"{out / name} is not of this step's making; it would be lost", "give another --out")
+
+
+def _open_step(out: Path, config: Mapping[str, Any], inputs: Mapping[str, Any]) -> Step:
+    before = read_step(out)
+    if before is not None:
+        if before.get("step") != "dedup":
+            raise EvolError(f"{out} is the folder of another step ({before.get('step')})", "give another --out")
+        old, new = {**before.get("config", {}), **before.get("inputs", {})}, {**config, **inputs}
+        changed = [
+            f"{key} was {_short(old.get(key))}, now {_short(new.get(key))}"
+            for key in sorted({*old, *new})
+            if old.get(key) != new.get(key)
+        ]
+        if changed:
+            raise EvolError(f"{out} was made with other settings: {'; '.join(changed)}", "give another --out")
+    return Step(out, "dedup", config, inputs, before)
+
+
+def _short(value: object) -> str:
+    return excerpt(orjson.dumps(value, default=str), 60)
+
+
+def _run(step: Step, source: str, options: DedupOptions) -> DedupResult:
+    clock = time.monotonic()
+    step.write("running")
+    with _Index(step.folder, options) as index, whole_file(step.folder / REJECTED) as rejected:
+        bad = 0
+
+        def reject(row: Rejected) -> None:
+            nonlocal bad
+            bad += 1
+            rejected.write(row.to_json() + b"\n")
+
+        for row in read(source, options, reject):
+            index.add(row)
+        index.check()
+        gone, found = index.duplicates()
+        reasons = _write(step.folder, index, gone)
+    counts = {
+        "rows": len(index), "kept": len(index) - len(gone), "exact": reasons[EXACT], "near": reasons["near"],
+        "rejected": bad, "without_text": index.without_text, "candidates": found.candidates, "alike": found.alike,
+        "clusters": found.clusters, "skipped": found.skipped,
+    }  # fmt: skip
+    step.write("complete", counts=counts, times={"seconds": round(time.monotonic() - clock, 2)})
+    return DedupResult(step.folder, counts, fresh=True)
+
+
+# Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Comparable:
+    """A row with what is compared: its bytes as JSON on one line, its place, id, normalised text, and
+    the number that `--keep` looks at (None: it has none)."""
+
+    data: bytes
+    line: int
+    id: str | None
+    text: str
+    root: str | None
+    merit: float | None
+
+
+def read(source: str, options: DedupOptions, reject: Callable[[Rejected], None]) -> Iterator[Comparable]:
+    """The usable rows of `source`. Raises EvolError where there are none, or no shape shows."""
+    rows = read_rows(source, format=options.format, strict=options.strict, reject=reject)
+    shape, rows = _shape(rows, source, options)
+    raw = _raw_lines(source, options.format)
+    used, first = 0, ""
+    for row in rows:
+        try:
+            example = shape(row.fields)
+            conversation = formats.to_conversation(example, Source(source, row.number, example.id))
+        except formats.BadFields as error:
+            text = excerpt(_as_json(row))
+            place = f"{source}:{row.number}: {error}"
+            if options.strict:
+                raise EvolError(place, formats.MAP_HINT) from None
+            first = first or place
+            reject(Rejected(Path(source).name, row.number, str(error), text))
+            continue
+        used += 1
+        roles = ("user",) if options.text == "prompt" else ("user", "assistant", "tool")
+        text = normalise("\n\n".join(turn.content for turn in conversation.messages if turn.role in roles))
+        root = row.fields.get("root_id")
+        data = _as_json(row) if raw is None else next((data for line, data in raw if line == row.number), None)
+        if data is None:
+            raise EvolError(f"{source}:{row.number}: the file changed while it was read", "start again")
+        yield Comparable(
+            data, row.number, example.id, text, root if isinstance(root, str) else None,
+            _merit(options.keep, row, example),
+        )  # fmt: skip
+    if not used:
+        raise EvolError(f"{first} (and no other row can be used)", formats.MAP_HINT)
+
+
+def _shape(rows: Iterator[Row], source: str, options: DedupOptions) -> tuple[formats.Shape, Iterator[Row]]:
+    """What the options say, or the first rows show; and all the rows."""
+    mapping = options.mapping()
+    if options.format is not None and options.format in formats.SHAPES:
+        if mapping:
+            raise EvolError(f"--format {options.format} and --map both say how to read a row; expected one of them")
+        return formats.SHAPES[options.format], rows
+    if mapping:
+        return formats.mapped(mapping), rows
+    looked_at = []
+    for row in islice(rows, _LOOK_AT):
+        looked_at.append(row)
+        shape = evolved if row.fields.keys() >= _LINEAGE_ROW else formats.detect(row.fields)
+        if shape is not None:
+            return shape, chain(looked_at, rows)
+    raise EvolError(
+        f"{source}: the fields are {names(dict.fromkeys(key for row in looked_at for key in row.fields))}; expected an "
+        "instruction, prompt, question, messages or such",
+        formats.MAP_HINT,
+    )
+
+
+def evolved(fields: formats.Fields) -> formats.Example:
+    """A row of a run's instructions.jsonl. Raises BadFields."""
+    before = formats.read_turns("history", fields).turns if fields.get("history") else ()
+    own = formats.read_columns(formats.Columns(("text",), ("input",), ("response",), id=("id",)), fields)
+    return formats.Example((*before, *own.turns), own.input, own.id)
+
+
+def _merit(keep: str, row: Row, example: formats.Example) -> float | None:
+    """The number by which the row with the greatest stays, None where the row has none."""
+    value: Any
+    match keep:
+        case "first":
+            return 0.0
+        case "last":
+            return float(row.number)
+        case "earliest-round" | "latest-round":
+            value = row.fields.get("round")
+        case "longest-response":
+            last = example.turns[-1]
+            value = len(last.content) if last.role == "assistant" else None
+        case _:
+            value = row.fields.get(keep.removeprefix(HIGHEST))
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return -number if keep == "earliest-round" else number
+
+
+def _raw_lines(source: str, format: str | None) -> Iterator[tuple[int, bytes]] | None:
+    """The lines of a JSONL file a second time, numbered, None where the source is anything else (or a
+    pipe, which can be read but once)."""
+    if not _is_file(Path(source)):
+        return None
+    octets = open_octets(source)
+    if format in READERS:
+        if format != "jsonl":
+            return None
+    elif octets.format not in ("json", "jsonl") or not is_jsonl(octets.head):
+        return None
+    found = (line for line in lines(text_chunks(octets), source) if not isinstance(line, BadRow))
+    return ((line.number, line.data.strip(b" \t\r")) for line in found)
+
+
+def _as_json(row: Row) -> bytes:
+    try:
+        return orjson.dumps(row.fields, default=str)
+    except TypeError:  # an integer of more than 64 bits
+        return json.dumps(row.fields, ensure_ascii=False, default=str).encode()
+
+
+# Normal form
+
+_ENDS = ".,;:!?\"'…。、¿¡«»„“”‘’‹›‚`"
+_POWERS = {ord(sign): f"^{plain}" for sign, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n", strict=True)}
+_FACTORIAL = re.compile(r"(?<=[0-9)])!")
+
+
+def normalise(text: str) -> str:
+    """The text that is compared: NFKC, without case, blanks as one, and without marks (full stops,
+    commas, quotes and the like) at the ends of words.
+
+    Signs that carry meaning stay: + - * / = % < > ( ) [ ] and whatever stands within a word (3.14,
+    a[1:]), the ! of 5!; and x² becomes x^2, not x2. A text of nothing but marks is left as it is.
+    """
+    if "!" in text:
+        text = _FACTORIAL.sub("\u01c3", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(_POWERS))
+    words = text.casefold().split()
+    return " ".join(filter(None, (word.strip(_ENDS) for word in words))) or " ".join(words)
+
+
+# The index
+
+
+class _Spool:
+    """Byte strings laid aside in a nameless file, which goes when it is closed, or with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=1 << 20)  # noqa: SIM115 - closed by _Index
+        self._ends = array("Q", [0])
+
+    def add(self, data: bytes) -> None:
+        self._file.write(data)
+        self._ends.append(self._ends[-1] + len(data))
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def __getitem__(self, row: int) -> bytes:
+        start, end = self._ends[row], self._ends[row + 1]
+        return os.pread(self._file.fileno(), end - start, start)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Index:
+    """All that is known of the rows, and where their bytes lie."""
+
+    def __init__(self, folder: Path, options: DedupOptions) -> None:
+        self._options = options
+        self.rows = _Spool(folder)
+        self._texts = _Spool(folder)
+        self.lines = array("Q")
+        self._roots = array("Q")
+        self._merits = array("d")
+        self._digests = bytearray()
+        self._with_merit = 0
+        self.without_text = 0
+
+    def __enter__(self) -> _Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rows.close()
+        self._texts.close()
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def add(self, row: Comparable) -> None:
+        text = row.text.encode("utf-8", "surrogatepass")
+        # A row without a text is alike none: its digest is its number's.
+        self._digests += hashlib.blake2b(text or b"\xff%d" % len(self.lines), digest_size=16).digest()
+        self.without_text += not text
+        self.rows.add(row.data)
+        self._texts.add(text)
+        self.lines.append(row.line)
+        self._roots.append(int(digest(row.root), 16) if row.root else 0)
+        self._with_merit += row.merit is not None
+        self._merits.append(-math.inf if row.merit is None else row.merit)
+
+    def check(self) -> None:
+        """Raise EvolError when no row has what `--keep` asks for."""
+        self.rows.flush()
+        self._texts.flush()
+        if not self._with_merit:
+            missing = {"longest-response": "response"}.get(self._options.keep, "number in the field round")
+            if self._options.keep.startswith(HIGHEST):
+                missing = f"number in the field {excerpt(self._options.keep.removeprefix(HIGHEST), 40)}"
+            keep = excerpt(self._options.keep, 60)
+            raise EvolError(f"--keep {keep}: no row has a {missing}", "--keep first needs none")
+
+    def text(self, row: int) -> str:
+        return self._texts[row].decode("utf-8", "surrogatepass")
+
+    def duplicates(self) -> tuple[dict[int, tuple[str, int, float]], Found]:
+        """Removed row -> (reason, the row that stays, similarity); and what the search saw."""
+        import numpy as np
+
+        from evollab.data import minhash
+
+        count = len(self)
+        order = np.lexsort((np.arange(count), -np.array(self._merits)))
+        rank = np.empty(count, np.int64)
+        rank[order] = np.arange(count)
+        digests = np.frombuffer(bytes(self._digests), "<u8").reshape(count, 2)
+        groups = np.lexsort((rank, digests[:, 1], digests[:, 0]))
+        new = np.ones(count, bool)
+        new[1:] = (digests[groups[1:]] != digests[groups[:-1]]).any(axis=1)
+        stays = groups[np.maximum.accumulate(np.where(new, np.arange(count), 0))]
+        copy = ~new
+        found = minhash.Found()
+        copies = dict(zip(groups[copy].tolist(), stays[copy].tolist(), strict=True))
+        near: dict[int, tuple[int, float]] = {}
+        if self._options.threshold is not None:
+            # Without the copies, and without rows that have no text.
+            left = [row for row in np.sort(groups[new]).tolist() if len(self._texts[row])]
+            roots = np.array(self._roots)[left] if any(self._roots) else np.empty(0, np.uint64)
+            limits = minhash.Limits(self._options.threshold, self._options.lineage_threshold, roots)
+            made = minhash.signatures(self.text(row) for row in left)
+            found = minhash.near_duplicates(made, lambda row: self.text(left[row]), rank[left], limits)
+            near = {left[row]: (left[stay], similarity) for row, (stay, similarity) in found.removed.items()}
+        gone = {row: ("near", stay, similarity) for row, (stay, similarity) in near.items()}
+        for row, stay in copies.items():
+            # The copy that would have stayed may itself resemble another row: that one stays for both.
+            similar = near.get(stay)
+            gone[row] = (EXACT, stay, 1.0) if similar is None else ("near", *similar)
+        return gone, found
+
+
+# Writing
+
+
+def _write(folder: Path, index: _Index, gone: Mapping[int, tuple[str, int, float]]) -> Counter[str]:
+    """kept.jsonl and removed.jsonl. How many rows went, by reason."""
+    reasons: Counter[str] = Counter()
+    with whole_file(folder / KEPT) as kept, whole_file(folder / REMOVED) as removed:
+        for row in range(len(index)):
+            data = index.rows[row]
+            if row not in gone:
+                kept.write(data + b"\n")
+                continue
+            reason, stay, similarity = gone[row]
+            reasons[reason] += 1
+            told = {
+                "reason": reason,
+                "similarity": round(similarity, 4),
+                "line": index.lines[row],
+                "id": _id(data),
+                "stays": {
+                    "line": index.lines[stay], "id": _id(index.rows[stay]), "text": index.text(stay)[:_SHOWN],
+                },
+                "row": orjson.Fragment(data),
+            }  # fmt: skip
+            removed.write(orjson.dumps(told) + b"\n")
+    return reasons
+
+
+def _id(data: bytes) -> Any:
+    """The id of a row as it stands there, None where it has none."""
+    found = orjson.loads(data).get("id")
+    return found if isinstance(found, (str, int)) and not isinstance(found, bool) else None
