@@ -122,6 +122,14 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def dedup(arguments: argparse.Namespace) -> int:
+    from evollab.data.dedup import DedupOptions
+    from evollab.data.dedup import dedup as step
+
+    print(step(arguments.data, arguments.out, read_options(arguments, DedupOptions)))
+    return 0
+
+
 def parser_of(verb: str | None) -> argparse.ArgumentParser:
     """The whole command line; the options of a verb are filled in only when it is the one asked for."""
     parser = argparse.ArgumentParser(
@@ -165,6 +173,13 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
         from evollab.data.export import ExportOptions
 
         add_options(one, ExportOptions)
+    one = add("dedup", dedup, "remove rows that say what another row says: copies and near-duplicates")
+    one.add_argument("data", metavar="DATA", help="a run folder, a file, a data set's id or folder, or - for stdin")
+    one.add_argument("--out", type=Path, metavar="FOLDER", help="where to write it (for a run, default: RUN/dedup)")
+    if verb == "dedup":
+        from evollab.data.dedup import DedupOptions
+
+        add_options(one, DedupOptions)
     return parser
 
 

@@ -10,30 +10,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-import json
 import math
 import os
-import re
 import tempfile
 import time
-import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from evollab.data import formats
-from evollab.data.files import READERS, input_digest, read_rows
-from evollab.data.jsonfile import is_jsonl
-from evollab.data.lines import lines
-from evollab.data.octets import open_octets, text_chunks
-from evollab.data.rows import BadRow, Row, excerpt, names
-from evollab.records import EvolError, Rejected, Source, digest
+from evollab.data.comparable import Comparable, Reading, is_file, read
+from evollab.data.files import input_digest
+from evollab.data.rows import Row, excerpt
+from evollab.records import EvolError, Rejected, digest
 from evollab.runs import Step, locked, read_step, whole_file
 
 if TYPE_CHECKING:
@@ -49,8 +44,6 @@ EXACT = "exact"
 KEEP = ("first", "last", "earliest-round", "latest-round", "longest-response")
 HIGHEST = "highest:"
 _INSTALL = "pip install 'evollab[data]'"
-_LINEAGE_ROW = {"id", "root_id", "parent_id", "round", "operation", "text"}
-_LOOK_AT = 10
 _SHOWN = 200
 
 
@@ -122,6 +115,13 @@ class DedupOptions:
             pairs[name] = column
         return pairs
 
+    def reading(self) -> Reading:
+        """How the rows are to be read and compared."""
+        return Reading(
+            format=self.format, mapping=self.mapping(), strict=self.strict, merit=partial(_merit, self.keep),
+            roles=("user",) if self.text == "prompt" else ("user", "assistant", "tool"),
+        )  # fmt: skip
+
     def config(self) -> dict[str, Any]:
         """What the outcome depends on, for step.json."""
         told = dataclasses.asdict(self) | {"near": self.threshold, "map": list(self.map)}
@@ -166,7 +166,7 @@ def dedup(data: str, out: Path | None, options: DedupOptions) -> DedupResult:
     settings, for `--keep` by something that no row has, and for everything about the input.
     """
     source = data
-    if data != "-" and _is_file(Path(data) / EVOLVED):
+    if data != "-" and is_file(Path(data) / EVOLVED):
         source = str(Path(data) / EVOLVED)
         out = Path(data) / "dedup" if out is None else out
     if out is None:
@@ -182,13 +182,6 @@ def dedup(data: str, out: Path | None, options: DedupOptions) -> DedupResult:
             return _run(step, source, options)
     except OSError as error:
         raise EvolError(f"{out}: can't be written ({error.strerror})", "the rows are laid aside there, too") from None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file can have; reading it says so
-        return False
 
 
 def _numpy() -> None:
@@ -235,7 +228,7 @@ def _run(step: Step, source: str, options: DedupOptions) -> DedupResult:
             bad += 1
             rejected.write(row.to_json() + b"\n")
 
-        for row in read(source, options, reject):
+        for row in read(source, options.reading(), reject):
             index.add(row)
         index.check()
         gone, found = index.duplicates()
@@ -249,82 +242,7 @@ def _run(step: Step, source: str, options: DedupOptions) -> DedupResult:
     return DedupResult(step.folder, counts, fresh=True)
 
 
-# Reading
-
-
-@dataclass(frozen=True, slots=True)
-class Comparable:
-    """A row with what is compared: its bytes as JSON on one line, its place, id, normalised text, and
-    the number that `--keep` looks at (None: it has none)."""
-
-    data: bytes
-    line: int
-    id: str | None
-    text: str
-    root: str | None
-    merit: float | None
-
-
-def read(source: str, options: DedupOptions, reject: Callable[[Rejected], None]) -> Iterator[Comparable]:
-    """The usable rows of `source`. Raises EvolError where there are none, or no shape shows."""
-    rows = read_rows(source, format=options.format, strict=options.strict, reject=reject)
-    shape, rows = _shape(rows, source, options)
-    raw = _raw_lines(source, options.format)
-    used, first = 0, ""
-    for row in rows:
-        try:
-            example = shape(row.fields)
-            conversation = formats.to_conversation(example, Source(source, row.number, example.id))
-        except formats.BadFields as error:
-            text = excerpt(_as_json(row))
-            place = f"{source}:{row.number}: {error}"
-            if options.strict:
-                raise EvolError(place, formats.MAP_HINT) from None
-            first = first or place
-            reject(Rejected(Path(source).name, row.number, str(error), text))
-            continue
-        used += 1
-        roles = ("user",) if options.text == "prompt" else ("user", "assistant", "tool")
-        text = normalise("\n\n".join(turn.content for turn in conversation.messages if turn.role in roles))
-        root = row.fields.get("root_id")
-        data = _as_json(row) if raw is None else next((data for line, data in raw if line == row.number), None)
-        if data is None:
-            raise EvolError(f"{source}:{row.number}: the file changed while it was read", "start again")
-        yield Comparable(
-            data, row.number, example.id, text, root if isinstance(root, str) else None,
-            _merit(options.keep, row, example),
-        )  # fmt: skip
-    if not used:
-        raise EvolError(f"{first} (and no other row can be used)", formats.MAP_HINT)
-
-
-def _shape(rows: Iterator[Row], source: str, options: DedupOptions) -> tuple[formats.Shape, Iterator[Row]]:
-    """What the options say, or the first rows show; and all the rows."""
-    mapping = options.mapping()
-    if options.format is not None and options.format in formats.SHAPES:
-        if mapping:
-            raise EvolError(f"--format {options.format} and --map both say how to read a row; expected one of them")
-        return formats.SHAPES[options.format], rows
-    if mapping:
-        return formats.mapped(mapping), rows
-    looked_at = []
-    for row in islice(rows, _LOOK_AT):
-        looked_at.append(row)
-        shape = evolved if row.fields.keys() >= _LINEAGE_ROW else formats.detect(row.fields)
-        if shape is not None:
-            return shape, chain(looked_at, rows)
-    raise EvolError(
-        f"{source}: the fields are {names(dict.fromkeys(key for row in looked_at for key in row.fields))}; expected an "
-        "instruction, prompt, question, messages or such",
-        formats.MAP_HINT,
-    )
-
-
-def evolved(fields: formats.Fields) -> formats.Example:
-    """A row of a run's instructions.jsonl. Raises BadFields."""
-    before = formats.read_turns("history", fields).turns if fields.get("history") else ()
-    own = formats.read_columns(formats.Columns(("text",), ("input",), ("response",), id=("id",)), fields)
-    return formats.Example((*before, *own.turns), own.input, own.id)
+# Which row stays
 
 
 def _merit(keep: str, row: Row, example: formats.Example) -> float | None:
@@ -349,50 +267,6 @@ def _merit(keep: str, row: Row, example: formats.Example) -> float | None:
     except OverflowError:
         return None
     return -number if keep == "earliest-round" else number
-
-
-def _raw_lines(source: str, format: str | None) -> Iterator[tuple[int, bytes]] | None:
-    """The lines of a JSONL file a second time, numbered, None where the source is anything else (or a
-    pipe, which can be read but once)."""
-    if not _is_file(Path(source)):
-        return None
-    octets = open_octets(source)
-    if format in READERS:
-        if format != "jsonl":
-            return None
-    elif octets.format not in ("json", "jsonl") or not is_jsonl(octets.head):
-        return None
-    found = (line for line in lines(text_chunks(octets), source) if not isinstance(line, BadRow))
-    return ((line.number, line.data.strip(b" \t\r")) for line in found)
-
-
-def _as_json(row: Row) -> bytes:
-    try:
-        return orjson.dumps(row.fields, default=str)
-    except TypeError:  # an integer of more than 64 bits
-        return json.dumps(row.fields, ensure_ascii=False, default=str).encode()
-
-
-# Normal form
-
-_ENDS = ".,;:!?\"'…。、¿¡«»„“”‘’‹›‚`"
-_POWERS = {ord(sign): f"^{plain}" for sign, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n", strict=True)}
-_FACTORIAL = re.compile(r"(?<=[0-9)])!")
-
-
-def normalise(text: str) -> str:
-    """The text that is compared: NFKC, without case, blanks as one, and without marks (full stops,
-    commas, quotes and the like) at the ends of words.
-
-    Signs that carry meaning stay: + - * / = % < > ( ) [ ] and whatever stands within a word (3.14,
-    a[1:]), the ! of 5!; and x² becomes x^2, not x2. A text of nothing but marks is left as it is.
-    """
-    if "!" in text:
-        text = _FACTORIAL.sub("\u01c3", text)
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text.translate(_POWERS))
-    words = text.casefold().split()
-    return " ".join(filter(None, (word.strip(_ENDS) for word in words))) or " ".join(words)
 
 
 # The index

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from evollab.data.octets import unopened
 from evollab.data.rows import excerpt, kind, names
-from evollab.data.strata import Field, label, parse_fields
+from evollab.data.strata import Field, Unusable, label, parse_fields
 from evollab.data.strictjson import BadJson, parse_object
 from evollab.records import EvolError
 
@@ -83,7 +83,7 @@ def wishes(target: str | Mapping[str, Any], fields: Sequence[Field]) -> tuple[tu
         if key not in given:
             near = difflib.get_close_matches(key, given, 1)
             raise EvolError(
-                f"{name}: the field {excerpt(key, 60)} is not among those to sample by: {names(f.name for f in fields)}",
+                f"{name}: the field {excerpt(key, 60)} is not one of those to sample by, {names(f.name for f in fields)}",
                 f"did you mean {near[0]}?" if near else f"add it: --by {excerpt(key, 60)}",
             )
         if given[key].name in found:
@@ -131,11 +131,19 @@ def _wish(value: object, place: str) -> Wish:
     if isinstance(value, str):
         found = keyword(value)
         if found is None:
-            raise EvolError(f"{place}: {excerpt(value, 60)!r}; expected uniform, natural, natural^T or {{value: share}}")
+            raise EvolError(
+                f"{place}: {excerpt(value, 60)!r}; expected uniform, natural, natural^T or {{value: share}}"
+            )
         return found
     if not isinstance(value, Mapping):
         raise EvolError(f"{place}: {kind(value)}; expected {{value: share}}, uniform, natural or natural^T")
-    shares = {label(key, "value") if key != "" else "": _share(share, f"{place}: {excerpt(str(key), 60)!r}") for key, share in value.items()}
+    shares: dict[str, float] = {}
+    for key, share in value.items():
+        where = f"{place}: {excerpt(str(key), 60)!r}"
+        try:
+            shares[label(key, "the value")] = _share(share, where)
+        except Unusable as error:
+            raise EvolError(f"{where}: {error}") from None
     if not any(shares.values()):
         raise EvolError(f"{place}: the shares sum to nothing; expected at least one above 0")
     return Wish(shares=shares)
@@ -170,15 +178,17 @@ class Limit:
 
 
 _LIMIT = re.compile(r"([^=]+)=(.+)=(\d{1,12}|\d{1,3}(?:\.\d{1,6})?%)", re.ASCII | re.DOTALL)
+_LONGEST = 1000
 
 
 def parse_limits(kind: Kind, texts: Iterable[str]) -> list[Limit]:
     """Limits out of texts as "category=math=500", "category=*=5%" or "score:q4=q1=100"."""
     found: list[Limit] = []
     for text in texts:
-        match = _LIMIT.fullmatch(text[:2000])
-        percent = bool(match) and match[3].endswith("%")  # type: ignore[index]
-        if match is None or (percent and float(match[3][:-1]) > 100):
+        match = _LIMIT.fullmatch(text[:_LONGEST])
+        amount = match[3] if match else "101%"
+        percent = amount.endswith("%")
+        if match is None or (percent and float(amount[:-1]) > 100):
             raise EvolError(
                 f"--{kind} {excerpt(text, 60)}: expected FIELD=VALUE=ROWS or FIELD=VALUE=PERCENT% (0 to 100), "
                 "VALUE * for every value"
@@ -186,7 +196,7 @@ def parse_limits(kind: Kind, texts: Iterable[str]) -> list[Limit]:
         fields = parse_fields((match[1],))
         if len(fields) != 1:
             raise EvolError(f"--{kind} {excerpt(text, 60)}: {len(fields)} fields; expected one")
-        found.append(Limit(kind, fields[0], match[2], float(match[3].rstrip("%")), percent))
+        found.append(Limit(kind, fields[0], match[2], float(amount.rstrip("%")), percent))
     return found
 
 
@@ -197,12 +207,17 @@ def bounds(limits: Iterable[Limit], values: Sequence[str], drawn: int) -> tuple[
     place = {value: at for at, value in enumerate(values)}
     for limit in sorted(limits, key=lambda limit: limit.value != "*"):
         rows = limit.rows(drawn)
+        if limit.kind != "cap" and rows > drawn:
+            what = f"--{limit.kind} {limit.field.name}={excerpt(limit.value, 60)}"
+            raise EvolError(f"{what}={rows}: more than the {drawn:,} rows to draw")
         for at in range(len(values)) if limit.value == "*" else [place[limit.value]]:
             if limit.kind != "cap":
                 low[at] = rows
             if limit.kind != "floor":
-                high[at] = min(rows, drawn)
+                high[at] = rows
     for value, least, most in zip(values, low, high, strict=True):
         if least > most:
-            raise EvolError(f"{excerpt(value, 60)}: at least {least:,} rows and at most {most:,}; expected floors below caps")
+            raise EvolError(
+                f"{excerpt(value, 60)}: at least {least:,} rows and at most {most:,}; expected floors below caps"
+            )
     return low, high

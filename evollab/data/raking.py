@@ -86,9 +86,7 @@ def _scale(total: int, shares: Sequence[float], low: Sequence[int], high: Sequen
 
 
 def _bounded(scale: float, shares: Sequence[float], low: Sequence[int], high: Sequence[int]) -> float:
-    return sum(
-        min(max(scale * share, least), most) for share, least, most in zip(shares, low, high, strict=True)
-    )
+    return sum(min(max(scale * share, least), most) for share, least, most in zip(shares, low, high, strict=True))
 
 
 def rake(room: Sequence[int], sides: Sequence[Side]) -> list[float]:
@@ -128,7 +126,7 @@ def _fit(
     off before, and the new factor."""
     rest = [weights[cell] / factor for cell in cells]
     now = sum(room[cell] * min(1.0, weights[cell]) for cell in cells)
-    off = max(bounds[0] - now, now - bounds[1], 0.0)
+    off = _outside(now, *bounds)
     free = sum(room[cell] * min(1.0, weight) for cell, weight in zip(cells, rest, strict=True))
     new = 1.0
     if not bounds[0] <= free <= bounds[1]:
@@ -192,12 +190,13 @@ def sums(counts: Sequence[int], side: Side) -> list[int]:
     return have
 
 
-def misses(counts: Sequence[int], sides: Iterable[Side]) -> list[int]:
+def misses(counts: Sequence[int], sides: Iterable[Side]) -> list[float]:
     """For each side, the rows by which its values lie outside of their bounds."""
-    return [
-        sum(max(low - have, have - high, 0) for have, low, high in zip(sums(counts, side), side.low, side.high, strict=True))
-        for side in sides
-    ]  # fmt: skip
+    return [sum(map(_outside, sums(counts, side), side.low, side.high)) for side in sides]
+
+
+def _outside(number: float, low: int, high: int) -> float:
+    return max(low - number, number - high, 0)
 
 
 def _drawn(
@@ -232,7 +231,7 @@ def _settle(counts: list[int], room: Sequence[int], sides: Sequence[Side], level
     swap with those that are alike in all earlier sides, which therefore keep what they have."""
     side = sides[level]
     have = sums(counts, side)
-    if not any(low > now or now > high for now, low, high in zip(have, side.low, side.high, strict=True)):
+    if not any(map(_outside, have, side.low, side.high)):
         return
     swaps = _Swaps(counts, room, sides[: level + 1])
     for value, (low, high) in enumerate(zip(side.low, side.high, strict=True)):

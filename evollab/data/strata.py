@@ -20,7 +20,7 @@ LONGEST = 200
 """Characters that one value may have."""
 _NUMBER = r"-?\d{1,15}(?:\.\d{1,15})?"
 _BIN = re.compile(rf"({_NUMBER})(?:-({_NUMBER})|(\+))?", re.ASCII)
-_QUANTILES = re.compile(r"q(\d{1,3})", re.ASCII)
+_QUANTILES = re.compile(r"q([1-9]\d{0,2})", re.ASCII)
 _DEPTH = 3
 _BINS = "FIELD:1-4,5-7,8+ counts ranges, FIELD:q4 cuts at the quartiles"
 
@@ -63,14 +63,14 @@ def parse_fields(texts: Iterable[str]) -> tuple[Field, ...]:
     """
     found: list[Field] = []
     for part in (part.strip() for text in texts for part in text.split(",")):
-        if found and found[-1].bins and (bin := _bin(part)):
-            found[-1] = Field(found[-1].name, (*found[-1].bins, bin))
+        if found and found[-1].bins and (more := _bin(part)):
+            found[-1] = Field(found[-1].name, (*found[-1].bins, more))
             continue
         name, _, cuts = part.rpartition(":")
         if name and (number := _QUANTILES.fullmatch(cuts)):
             found.append(Field(name, quantiles=int(number[1])))
-        elif name and (bin := _bin(cuts)):
-            found.append(Field(name, (bin,)))
+        elif name and (first := _bin(cuts)):
+            found.append(Field(name, (first,)))
         else:
             found.append(Field(part))
     for field in found:
@@ -91,14 +91,14 @@ def _check(field: Field, fields: list[Field]) -> None:
         raise EvolError("a field without a name; expected names parted by commas", _BINS)
     if [other.name for other in fields].count(field.name) > 1:
         raise EvolError(f"the field {excerpt(field.name, 60)} is named twice; expected each once")
-    if field.quantiles == 1 or str(field).endswith(":q0"):
+    if field.quantiles == 1:
         raise EvolError(f"{excerpt(str(field), 60)}: expected 2 or more bins", _BINS)
-    ordered = sorted(field.bins, key=lambda bin: bin.low)
-    for bin, after in zip(ordered, [*ordered[1:], None], strict=True):
-        if bin.low > bin.high:
-            raise EvolError(f"the bin {bin.label} of {field.name} ends before it begins", _BINS)
-        if after and (bin.high > after.low or bin.low == after.low):
-            raise EvolError(f"the bins {bin.label} and {after.label} of {field.name} overlap", _BINS)
+    ordered = sorted(field.bins, key=lambda one: one.low)
+    for one, after in zip(ordered, [*ordered[1:], None], strict=True):
+        if one.low > one.high:
+            raise EvolError(f"the bin {one.label} of {field.name} ends before it begins", _BINS)
+        if after and (one.high > after.low or one.low == after.low):
+            raise EvolError(f"the bins {one.label} and {after.label} of {field.name} overlap", _BINS)
 
 
 _NONE = object()
@@ -176,10 +176,10 @@ class Column:
 
     def __init__(self, field: Field) -> None:
         self.field = field
-        self.found = False
+        self.found = self.usable = False
         self.codes = array("I")
         self._numbers = array("d")
-        self._labels: dict[str, int] = {bin.label: at for at, bin in enumerate(field.bins)}
+        self._labels: dict[str, int] = {one.label: at for at, one in enumerate(field.bins)}
 
     def read(self, row: dict[str, Any]) -> float:
         """What `add` takes for this row. Raises Unusable, and EvolError for too many values."""
@@ -187,11 +187,16 @@ class Column:
         value = lookup(row, name)
         self.found = True
         if self.field.quantiles:
-            return number(value, name)
+            found = number(value, name)
+            self.usable = True
+            return found
         text = self._binned(number(value, name)) if self.field.bins else label(value, name)
         code = self._labels.setdefault(text, len(self._labels))
         if code >= MOST_VALUES:
-            raise EvolError(f"the field {name} has more than {MOST_VALUES:,} different values", f"put numbers into bins: {_BINS}")
+            raise EvolError(
+                f"the field {name} has more than {MOST_VALUES:,} different values", f"put numbers into bins: {_BINS}"
+            )
+        self.usable = True
         return code
 
     def add(self, value: float) -> None:
@@ -201,10 +206,10 @@ class Column:
             self.codes.append(int(value))
 
     def _binned(self, value: float) -> str:
-        inside = [bin for bin in self.field.bins if bin.low <= value <= bin.high]
+        inside = [one for one in self.field.bins if one.low <= value <= one.high]
         if not inside:
-            raise Unusable(f"{self.field.name} is in none of the bins {', '.join(bin.label for bin in self.field.bins)}")
-        return min(inside, key=lambda bin: bin.low).label
+            raise Unusable(f"{self.field.name} is in none of the bins {names(one.label for one in self.field.bins)}")
+        return min(inside, key=lambda one: one.low).label
 
     def finish(self) -> Strata:
         """The values in an order that depends on them alone (numbers by size, then texts; bins as they were given),
@@ -223,8 +228,13 @@ class Column:
         rows, parts = len(ordered), self.field.quantiles
         ends = sorted({ordered[max(0, -(-rows * part // parts) - 1)] for part in range(1, parts + 1)}) if rows else []
         codes = array("I", (bisect_left(ends, value) for value in self._numbers))
-        starts = [ordered[0] if before is None else ordered[bisect_right(ordered, before)] for before in [None, *ends[:-1]][: len(ends)]]
-        ranges = [f"{start:g}" if start == end else f"{start:g} to {end:g}" for start, end in zip(starts, ends, strict=True)]
+        starts = [
+            ordered[0] if before is None else ordered[bisect_right(ordered, before)]
+            for before in [None, *ends[:-1]][: len(ends)]
+        ]
+        ranges = [
+            f"{start:g}" if start == end else f"{start:g} to {end:g}" for start, end in zip(starts, ends, strict=True)
+        ]
         return Strata(self.field, [f"q{at}" for at in range(1, len(ends) + 1)], codes, ranges)
 
 

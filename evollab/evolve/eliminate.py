@@ -15,7 +15,7 @@ from functools import lru_cache
 from evollab.evolve.blocks import fences, without_blocks
 from evollab.evolve.formats import parses
 from evollab.evolve.operation import Domain, Format, Operation
-from evollab.evolve.words import content_words, count_words, language, ngrams, only_filler, tokens
+from evollab.evolve.words import content_words, count_words, language, ngrams, only_filler, script, tokens
 from evollab.records import Instruction
 
 RULES: Mapping[str, str] = {
@@ -86,6 +86,9 @@ _REFUSAL = re.compile(
 )
 _WANTS_MATERIAL = re.compile(
     r"\bplease (?:provide|share|paste|specify)\b|\b(?:not|n't|didn't|haven't) provided?\b", re.IGNORECASE
+)
+_ABOUT_LANGUAGE = re.compile(
+    r"\b(?:translat\w*|languages?|alphabet|script|characters?|spell\w*|pronounc\w*)\b", re.IGNORECASE
 )
 _DANGLING = re.compile(
     r"\b(?:the|this|these|that|those)\s+(?:(?:given|provided|following|above|below|attached|accompanying|enclosed)\s+"
@@ -274,6 +277,9 @@ def bad_response(child: Instruction, response: str, *, thorough: bool) -> tuple[
     if not thorough:
         return None
     words, said = count_words(response), tokens(response)
+    mine, theirs = script(response), script(child.prompt)
+    if mine and theirs and mine != theirs and not _ABOUT_LANGUAGE.search(child.prompt[:4000]):
+        return "language", f"the response is in {mine} script"
     if len(said) >= 60 and len(ngrams(said, 3)) < 0.4 * len(said):
         return "degenerate", "the response goes round in circles"
     if words < 80 and (found := _REFUSAL.search(response[:600])):

@@ -234,16 +234,14 @@ _TAILS = {
         _tail(
             "Each task gets a second question that goes deeper into the same subject.",
             "Second question",
-            "Also explain why",
+            "Also explain how",
             (
-                ("What causes rust?", "salt water makes iron rust faster than fresh water."),
-                (
-                    "Rewrite this sentence in the passive: The cat ate the fish.",
-                    "a writer might prefer the passive here.",
-                ),
-                ("Name three famous painters.", "each of them was rejected by the critics of the time."),
-                ("Which is larger, 3/4 or 2/3?", "comparing only the numerators would mislead."),
-                ("How can I sleep better?", "bright light in the evening keeps people awake."),
+                ("What causes rust?", "salt water speeds it up, and how a coat of paint slows it down."),
+                ("Rewrite this sentence in the passive: The cat ate the fish.", "the stress moves to another word."),
+                ("Name three famous painters.", "the critics of their time received each of them."),
+                ("Which is larger, 3/4 or 2/3?", "the answer can be checked with a drawing."),
+                ("How can I sleep better?", "bright light in the evening shifts the hour at which we tire."),
+                ("Suggest a name for a bakery.", "each name would look on a small sign."),
             ),
         ),
         _tail(
@@ -296,15 +294,30 @@ _TAILS = {
             ),
         ),
         _tail(
-            "Each task is answered only after two things have been weighed against each other.",
-            "Weighing",
-            "Before you answer, compare",
+            "Each task is turned into three stages that build on each other.",
+            "Stages",
+            "Begin with",
             (
-                ("Suggest a name for a bakery.", "a name that tells the place with a name that tells the product."),
-                ("How can I sleep better?", "going to bed earlier with getting up later."),
-                ("What causes rust?", "a nail in dry air with a nail in salt water."),
-                ("Write a short poem about the sea.", "how a fisherman and a tourist would see it."),
-                ("Explain what a budget is.", "a month with a plan with a month without one."),
+                (
+                    "Suggest a name for a bakery.",
+                    "ten words that smell of bread, go on to the three best, and end with one name.",
+                ),
+                (
+                    "What causes rust?",
+                    "what iron is made of, go on to what water does to it, and end with a prediction.",
+                ),
+                (
+                    "How can I save water at home?",
+                    "a typical day, go on to its largest use of water, and end with two changes.",
+                ),
+                (
+                    "Rewrite this sentence in the passive: The cat ate the fish.",
+                    "the object of the sentence, go on to the verb, and end with the whole.",
+                ),
+                (
+                    "Describe a good leader.",
+                    "one decision that a leader has to take, go on to its price, and end with a rule.",
+                ),
             ),
         ),
     ),
