@@ -133,7 +133,7 @@ def make(path: Path, rows: int) -> list[dict[str, Any]]:
         for _ in range(CHILDREN):
             line.append(speech.child(line[-1]))
         lineages.append(line)
-    written = [(text, f"root{root}", round) for root, line in enumerate(lineages) for round, text in enumerate(line)]
+    written = [(text, f"root{root}", age) for root, line in enumerate(lineages) for age, text in enumerate(line)]
     written = written[:count]
     origins = draw.sample(range(count), rows - count)
     planted: list[tuple[int, str, float]] = []
@@ -151,9 +151,9 @@ def make(path: Path, rows: int) -> list[dict[str, Any]]:
     answer = speech.some(150, 150)
     with path.open("w", encoding="utf-8") as file:
         for row in order:
-            text, root, round = written[row]
+            text, root, age = written[row]
             told = {
-                "id": f"r{row}", "root_id": root, "parent_id": None, "round": round, "operation": "deepen",
+                "id": f"r{row}", "root_id": root, "parent_id": None, "round": age, "operation": "deepen",
                 "domain": "general", "text": text, "input": "", "history": [], "response": answer[: 200 + row % 700],
             }  # fmt: skip
             file.write(json.dumps(told) + "\n")

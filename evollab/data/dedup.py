@@ -177,9 +177,14 @@ def dedup(data: str, out: Path | None, options: DedupOptions) -> DedupResult:
     try:
         with locked(out, "evol dedup"):
             step = _open_step(out, options.config(), inputs)
-            if step.before and step.before.get("state") == "complete" and inputs["data"]["digest"] is not None:
+            known = inputs["data"]["digest"] is not None and all((out / name).exists() for name in (KEPT, REMOVED))
+            if known and step.before and step.before.get("state") == "complete":
                 return DedupResult(out, step.before["counts"], fresh=False)
-            return _run(step, source, options)
+            try:
+                return _run(step, source, options)
+            finally:
+                for name in (KEPT, REMOVED, REJECTED):
+                    (out / f"{name}.part").unlink(missing_ok=True)
     except OSError as error:
         raise EvolError(f"{out}: can't be written ({error.strerror})", "the rows are laid aside there, too") from None
 
@@ -208,7 +213,8 @@ def _open_step(out: Path, config: Mapping[str, Any], inputs: Mapping[str, Any]) 
             for key in sorted({*old, *new})
             if old.get(key) != new.get(key)
         ]
-        if changed:
+        # What did not end holds nothing worth keeping: nothing was paid for it.
+        if changed and before.get("state") == "complete":
             raise EvolError(f"{out} was made with other settings: {'; '.join(changed)}", "give another --out")
     return Step(out, "dedup", config, inputs, before)
 

@@ -100,7 +100,7 @@ def _hashes(text: str) -> U64:
     """A 64-bit hash of each 5-gram, in order, repeats included."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
     count = len(codes) - GRAM + 1
-    made = codes[:count] * _TERMS[0]
+    made: U64 = codes[:count] * _TERMS[0]
     for place in range(1, GRAM):
         made += codes[place : place + count] * _TERMS[place]
     made ^= made >> _HALF

@@ -83,7 +83,7 @@ def wishes(target: str | Mapping[str, Any], fields: Sequence[Field]) -> tuple[tu
         if key not in given:
             near = difflib.get_close_matches(key, given, 1)
             raise EvolError(
-                f"{name}: the field {excerpt(key, 60)} is not one of those to sample by, {names(f.name for f in fields)}",
+                f"{name}: the field {excerpt(key, 60)} is not among those of --by: {names(f.name for f in fields)}",
                 f"did you mean {near[0]}?" if near else f"add it: --by {excerpt(key, 60)}",
             )
         if given[key].name in found:

@@ -113,16 +113,20 @@ class _Order:
     slice_field: str
 
 
-def sample(data: str, out: Path, options: SampleOptions) -> SampleResult:
+def sample(data: str, out: Path | None, options: SampleOptions) -> SampleResult:
     """Draw rows of `data` (a file as `read_rows` takes it, or a run folder) into OUT/<n>-sample:
     sample.jsonl (rows as they were, in their order), sample.json (each field before and after, what
-    could not be met and why), rejected.jsonl, and the slices kept-1.jsonl and so on.
+    could not be met and why), rejected.jsonl, and the slices kept-1.jsonl and so on. `out` None: the
+    run folder that `data` is, else runs/sample.
 
     Which rows are drawn depends on their ids (or, without, their content) and `options.seed`, not on
     their order. The same call again finds its work done; other options are refused. Raises EvolError
     for pipes (the file is read twice), for fields that no row has, and for all that can't be drawn.
     """
-    data = rows_of(data)
+    rows = rows_of(data)
+    if out is None:
+        out = Path(data) if rows != data else Path("runs") / NAME
+    data = rows
     order = _read_order(options)
     with locked(out, "evol sample"):
         inputs = {"data": input_digest(data)}

@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from evollab.data.rows import excerpt, kind, names
@@ -94,10 +95,11 @@ def _check(field: Field, fields: list[Field]) -> None:
     if field.quantiles == 1:
         raise EvolError(f"{excerpt(str(field), 60)}: expected 2 or more bins", _BINS)
     ordered = sorted(field.bins, key=lambda one: one.low)
-    for one, after in zip(ordered, [*ordered[1:], None], strict=True):
+    for one in ordered:
         if one.low > one.high:
             raise EvolError(f"the bin {one.label} of {field.name} ends before it begins", _BINS)
-        if after and (one.high > after.low or one.low == after.low):
+    for one, after in pairwise(ordered):
+        if one.high > after.low or one.low == after.low:
             raise EvolError(f"the bins {one.label} and {after.label} of {field.name} overlap", _BINS)
 
 

@@ -11,7 +11,7 @@ from evollab.llm.budget import FREE
 from evollab.llm.openai import Endpoints
 from evollab.llm.session import Connection, ModelOptions
 
-_SLOTS = 4
+_SLOTS = 8
 _SMALL_BYTES = 1_500_000_000
 _PATIENCE = 600.0
 """Seconds for one reply: a model on two cores may take minutes for a long one."""
