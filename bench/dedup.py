@@ -3,7 +3,7 @@
     python bench/dedup.py                        250,000 rows ours, 20,000 rows for all
     python bench/dedup.py --rows 50000 --shared 5000 --python /path/to/env/bin/python
 
-The rows are made: seeds of three kinds of speech, each with four evolved children (a child says what
+The rows are made: seeds, each with four evolved children, one out of the other (a child says what
 its parent says, changed a little, and some more). Planted among them, each from a row of its own and
 with a root of its own: copies that differ in case, blanks and marks, and rows with words changed until
 the Jaccard similarity to their origin, counted on sets of strings, lies between 0.80 and 0.97.
@@ -15,8 +15,10 @@ memory      peak resident memory of the process (wait4)
 
 datasketch is used as its documentation shows: a MinHash of 128 permutations for each row, its 5-grams
 put in one by one, MinHashLSH.query, then insert; "bulk" hands all n-grams of a row over at once.
-datatrove is its four-stage pipeline with its defaults (word 5-grams, 14 bands of 8, no verification);
-its claims name no partner, so its precision is left out. Peers run in the Python that --python names.
+It does not verify, and lays its bands out for as few false claims as missed pairs: hence its precision
+and recall. datatrove is its four-stage pipeline with its defaults (word 5-grams, 14 bands of 8, no
+verification); what is planted is measured in characters, and its claims name no partner, so compare
+its time, not its recall; its precision is left out. Peers run in the Python that --python names.
 """
 
 from __future__ import annotations

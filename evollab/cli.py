@@ -130,6 +130,14 @@ def dedup(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def sample(arguments: argparse.Namespace) -> int:
+    from evollab.data.sample import SampleOptions
+    from evollab.data.sample import sample as step
+
+    print(step(arguments.data, arguments.out, read_options(arguments, SampleOptions)))
+    return 0
+
+
 def parser_of(verb: str | None) -> argparse.ArgumentParser:
     """The whole command line; the options of a verb are filled in only when it is the one asked for."""
     parser = argparse.ArgumentParser(
@@ -180,6 +188,13 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
         from evollab.data.dedup import DedupOptions
 
         add_options(one, DedupOptions)
+    one = add("sample", sample, "draw rows in the mix you want, without replacement; cut them into slices")
+    one.add_argument("data", metavar="DATA", help="a run folder, a file, a data set's id or folder")
+    one.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: DATA if it is one, or runs/sample)")
+    if verb == "sample":
+        from evollab.data.sample import SampleOptions
+
+        add_options(one, SampleOptions)
     return parser
 
 

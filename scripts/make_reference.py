@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "reference"
 MADE = "<!-- Made by scripts/make_reference.py. Don't edit: change the code, then run it again. -->"
 
-VERBS = ("evolve", "preview", "qualify", "show", "report", "export")
+VERBS = ("evolve", "preview", "qualify", "show", "report", "export", "dedup", "sample")
 
 ENVIRONMENT = {
     "OPENAI_API_KEY": "the key for `openai:` models, unless --key-env names another variable",

@@ -230,11 +230,21 @@ def test_other_formats_come_out_as_objects(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "out-d.json/kept.jsonl")[0]["big"] == 2**70
 
 
+def test_lines_read_as_json_are_counted_as_rows(tmp_path: Path) -> None:
+    (tmp_path / "d.json").write_text("\n\n\n".join(map(json.dumps, asked(LONG, OTHER, NEAR))), "utf-8")
+    assert run(tmp_path / "d.json", tmp_path / "told", format="json") == {3: ("near", 1)}
+    assert run(tmp_path / "d.json", tmp_path / "seen") == {7: ("near", 1)}
+
+
 def test_columns_of_other_names(tmp_path: Path) -> None:
     data = write(tmp_path / "d.jsonl", [{"frage": LONG}, {"frage": NEAR}])
     with pytest.raises(EvolError, match="the fields are frage"):
         run(data, tmp_path / "out")
     assert run(data, tmp_path / "out", map=("instruction=frage",)) == {2: ("near", 1)}
+    data = write(tmp_path / "e.jsonl", [{"frage": LONG, "nr": 4}, {"frage": NEAR, "nr": 5}])
+    run(data, tmp_path / "ids", map=("instruction=frage", "id=nr"))
+    (row,) = rows_of(tmp_path / "ids/removed.jsonl")
+    assert (row["id"], row["stays"]["id"]) == (5, 4)
     with pytest.raises(EvolError, match="expected FIELD=COLUMN"):
         DedupOptions(map=("instruction",))
 
@@ -367,6 +377,30 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["dedup", str(data), "--near", "7", "--out", str(tmp_path / "other")]) == 2
     assert capsys.readouterr().err.startswith("error: --near 7")
     assert not (tmp_path / "other").exists()
+
+
+def test_help_needs_no_numpy() -> None:
+    code = "import sys, evollab.cli; evollab.cli.parser_of('dedup'); sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_memory_grows_with_the_index_not_with_the_text(tmp_path: Path) -> None:
+    """60 MB of rows whose responses are long: far less than that is ever held."""
+    filler = "All work and no play. " * 900
+    with (tmp_path / "d.jsonl").open("w") as file:
+        for number in range(3000):
+            file.write(json.dumps({"instruction": f"Tell me about number {number * 7919}.", "output": filler}) + "\n")
+    code = (
+        "import resource, sys; from pathlib import Path; from evollab.data.dedup import DedupOptions, dedup\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import evollab.data.minhash; before = peak(); dedup('d.jsonl', Path('out'), DedupOptions())\n"
+        "print((peak() - before) // 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) < 40, "MiB"
 
 
 def test_rows_from_a_pipe(tmp_path: Path) -> None:

@@ -135,14 +135,52 @@ def test_every_pair_that_shares_a_band_is_a_candidate(rows: list[str], near: flo
     assert got.skipped == 0
 
 
+def test_rows_without_a_root_are_no_kin() -> None:
+    rows = [
+        "the quick brown fox jumps over the lazy dog and runs away" + end for end in (" at noon", " at once", " at two")
+    ]
+    assert min(similarity(rows[0], row) for row in rows) >= 0.8
+    assert set(search(rows, 0.8, 1.0, [0, 0, 7]).removed) == {1, 2}
+    assert set(search(rows, 0.8, 1.0, [7, 0, 7]).removed) == {1}
+    assert not search(rows, 0.8, 1.0, [7, 7, 7]).removed
+
+
 def test_a_full_bucket_is_counted_and_still_emptied() -> None:
     """Rounds of one cycle of letters have the same 5-grams, so all of them fall into one bucket."""
     rows = ["abcdefg" * (3 + number) for number in range(200)]
     found = search(rows, 0.8)
     assert set(found.removed) == set(range(1, 200))
     bands = minhash.layout(0.8)[0]
-    far = 200 - minhash.WINDOW
-    assert found.skipped == bands * far * (far - 1) // 2
+    looked_at = sum(200 - distance for distance in range(1, minhash.WINDOW + 1))
+    assert found.skipped == bands * (200 * 199 // 2 - looked_at)
+
+
+def test_a_bucket_that_is_just_not_full_is_looked_at_whole() -> None:
+    rows = ["abcdefg" * (3 + number) for number in range(minhash.BUCKET)]
+    found = search(rows, 0.8)
+    assert (found.skipped, found.candidates) == (0, minhash.BUCKET * (minhash.BUCKET - 1) // 2)
+
+
+def test_twins_are_found_in_a_crowd() -> None:
+    """Rows that share a long template crowd the buckets; pairs that are more alike still meet."""
+    draw = random.Random(5)
+    vocabulary = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(4, 9))) for _ in range(5000)]
+    template = (
+        "You are a helpful assistant that answers carefully. Read the passage and answer the question in one full "
+        "sentence, quoting the passage where that is possible. Passage: {} Question: {}"
+    )
+
+    def words(count: int) -> str:
+        return " ".join(draw.choices(vocabulary, k=count))
+
+    crowd = [template.format(words(4), words(3)) for _ in range(2000)]
+    twins = [row.rsplit(" ", 1)[0] + " " + words(1) for row in crowd[:300]]
+    near = [number for number in range(300) if similarity(crowd[number], twins[number]) >= 0.9]
+    found = search([*crowd, *twins], 0.8)
+    met = sum(2000 + number in found.removed or number in found.removed for number in near)
+    assert found.skipped > 1_000_000
+    assert len(near) > 100
+    assert met / len(near) >= 0.95
 
 
 def test_the_set_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,10 +67,12 @@ def test_numbers_also_out_of_texts() -> None:
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
 def test_any_value_has_a_label_or_a_reason(value: Any) -> None:
     for read in (label, number):
+        reasons: list[str] = []
         try:
             read(value, "x")
-        except Unusable as reason:
-            assert str(reason).startswith("x is ")
+        except Unusable as error:
+            reasons.append(str(error))
+        assert all(reason.startswith("x is ") for reason in reasons)
 
 
 def filled(field: str, values: list[Any]) -> Column:
@@ -83,7 +85,7 @@ def filled(field: str, values: list[Any]) -> Column:
 def test_bins_take_their_ends_and_what_they_share_goes_to_the_lower() -> None:
     strata = filled("x:0-0.5,0.5-1,2+", [0.5, 0.51, 1, 2, 1e9, 0]).finish()
     assert [strata.values[code] for code in strata.codes] == ["0-0.5", "0.5-1", "0.5-1", "2+", "2+", "0-0.5"]
-    with pytest.raises(Unusable, match="in none of the bins 0-0.5, 0.5-1, 2\\+"):
+    with pytest.raises(Unusable, match=r"in none of the bins 0-0.5, 0.5-1, 2\+"):
         filled("x:0-0.5,0.5-1,2+", [1.5])
 
 
@@ -99,7 +101,9 @@ def test_quantiles_have_as_many_rows_each_as_equal_numbers_allow(values: list[fl
     if len(set(values)) == len(values):
         sizes = [len(group) for group in groups.values()]
         assert max(sizes) - min(sizes) <= 1
-    assert strata.ranges == [f"{min(g):g}" if min(g) == max(g) else f"{min(g):g} to {max(g):g}" for _, g in sorted(groups.items())]
+    assert strata.ranges == [
+        f"{min(g):g}" if min(g) == max(g) else f"{min(g):g} to {max(g):g}" for _, g in sorted(groups.items())
+    ]
 
 
 def test_values_stand_in_an_order_of_their_own() -> None:
@@ -214,7 +218,9 @@ def test_limits_in_rows_and_percent() -> None:
     assert bounds(parse_limits("floor", ["c=*=5", "c=b=2"]), ["a", "b"], 100) == ([5, 2], [100, 100])
 
 
-@pytest.mark.parametrize("text", ["c=a", "c=a=", "c=a=-5", "c=a=101%", "c=a=1.5", "=a=5", "c==5", "c=a=nan", "a,b=x=5", "x" * 5000])
+@pytest.mark.parametrize(
+    "text", ["c=a", "c=a=", "c=a=-5", "c=a=101%", "c=a=1.5", "=a=5", "c==5", "c=a=nan", "a,b=x=5", "x" * 5000]
+)
 def test_limits_that_can_not_be(text: str) -> None:
     with pytest.raises(EvolError, match="expected"):
         parse_limits("floor", [text])

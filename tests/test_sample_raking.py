@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -17,7 +18,7 @@ SHARES = st.lists(st.one_of(st.just(0.0), st.floats(1e-3, 1e3)), min_size=1, max
 FEW = settings(max_examples=150, deadline=None)
 
 
-def place(seed: int = 0):  # noqa: ANN201
+def place(seed: int = 0) -> Callable[..., float]:
     return lambda *more: rng.uniform(seed, *more)
 
 

@@ -26,12 +26,11 @@ _LOOK_AT = 10
 
 @dataclass(frozen=True, slots=True)
 class Comparable:
-    """A row with what is compared: its bytes as JSON on one line, its place, id, normalised text, and
+    """A row with what is compared: its bytes as JSON on one line, its place, normalised text, root, and
     the number by which it is preferred (None: it has none)."""
 
     data: bytes
     line: int
-    id: str | None
     text: str
     root: str | None
     merit: float | None
@@ -74,7 +73,7 @@ def read(source: str, how: Reading, reject: Callable[[Rejected], None]) -> Itera
         if data is None:
             raise EvolError(f"{source}:{row.number}: the file changed while it was read", "start again")
         yield Comparable(
-            data, row.number, example.id, text, root if isinstance(root, str) else None, how.merit(row, example),
+            data, row.number, text, root if isinstance(root, str) else None, how.merit(row, example),
         )  # fmt: skip
     if not used:
         raise EvolError(f"{first} (and no other row can be used)", formats.MAP_HINT)

@@ -132,7 +132,7 @@ class DedupOptions:
 @dataclass(frozen=True, slots=True)
 class DedupResult:
     """What came of it. `counts`: rows, kept, exact, near (removed for each reason), rejected,
-    without_text, and of the search: candidates, alike, clusters, skipped."""
+    without_text, and of the search: candidates, links, clusters, skipped (see `minhash.Found`)."""
 
     folder: Path
     counts: Mapping[str, int]
@@ -150,7 +150,9 @@ class DedupResult:
         if counts["without_text"]:
             told.append(f"note: {counts['without_text']:,} rows have no text to compare; they stay")
         if counts["skipped"]:
-            told.append(f"note: {counts['skipped']:,} pairs among very many likely ones were not looked at")
+            told.append(
+                f"note: {counts['skipped']:,} pairs in crowded buckets were not looked at (many rows share a text)"
+            )
         if not self.fresh:
             told.append("note: this was done before; nothing was left to do")
         return "\n".join(told)
@@ -241,7 +243,7 @@ def _run(step: Step, source: str, options: DedupOptions) -> DedupResult:
         reasons = _write(step.folder, index, gone)
     counts = {
         "rows": len(index), "kept": len(index) - len(gone), "exact": reasons[EXACT], "near": reasons["near"],
-        "rejected": bad, "without_text": index.without_text, "candidates": found.candidates, "alike": found.alike,
+        "rejected": bad, "without_text": index.without_text, "candidates": found.candidates, "links": found.links,
         "clusters": found.clusters, "skipped": found.skipped,
     }  # fmt: skip
     step.write("complete", counts=counts, times={"seconds": round(time.monotonic() - clock, 2)})
@@ -312,6 +314,7 @@ class _Index:
         self._merits = array("d")
         self._digests = bytearray()
         self._with_merit = 0
+        self._id_column = options.mapping().get("id", "id")
         self.without_text = 0
 
     def __enter__(self) -> _Index:
@@ -349,6 +352,11 @@ class _Index:
 
     def text(self, row: int) -> str:
         return self._texts[row].decode("utf-8", "surrogatepass")
+
+    def id(self, row: int) -> Any:
+        """The id of a row as it stands there, None where it has none."""
+        found = orjson.loads(self.rows[row]).get(self._id_column)
+        return found if isinstance(found, (str, int)) and not isinstance(found, bool) else None
 
     def duplicates(self) -> tuple[dict[int, tuple[str, int, float]], Found]:
         """Removed row -> (reason, the row that stays, similarity); and what the search saw."""
@@ -403,17 +411,11 @@ def _write(folder: Path, index: _Index, gone: Mapping[int, tuple[str, int, float
                 "reason": reason,
                 "similarity": round(similarity, 4),
                 "line": index.lines[row],
-                "id": _id(data),
+                "id": index.id(row),
                 "stays": {
-                    "line": index.lines[stay], "id": _id(index.rows[stay]), "text": index.text(stay)[:_SHOWN],
+                    "line": index.lines[stay], "id": index.id(stay), "text": index.text(stay)[:_SHOWN],
                 },
                 "row": orjson.Fragment(data),
             }  # fmt: skip
             removed.write(orjson.dumps(told) + b"\n")
     return reasons
-
-
-def _id(data: bytes) -> Any:
-    """The id of a row as it stands there, None where it has none."""
-    found = orjson.loads(data).get("id")
-    return found if isinstance(found, (str, int)) and not isinstance(found, bool) else None

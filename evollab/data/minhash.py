@@ -10,7 +10,7 @@ each candidate is then verified on the sets themselves, so that nothing is calle
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,8 +26,11 @@ HASHES = 128
 """Places of a signature: 512 bytes a row."""
 SURE = 0.98
 """A pair at the threshold shares a band with at least this probability."""
-WINDOW = 32
-"""Rows of a bucket that a row is compared with, at most; the bucket is sorted so that its nearest stand next to it."""
+BUCKET = 32
+"""Rows that share a band: up to so many are compared all with all."""
+WINDOW = 8
+"""In a fuller bucket (a text that many rows have in common makes them) a row is compared with so many that
+stand next to it; the bucket is sorted by its rows' next band, so that the most alike stand together."""
 LONGEST = 1 << 20
 """Characters of a text that are compared, at most."""
 _SPREAD = 3.0
@@ -161,10 +164,14 @@ def candidates(made: U32, limits: Limits) -> Candidates:
     for band, key in enumerate(keys):
         order = np.lexsort((keys[(band + 1) % bands], key))
         key = key[order]
-        skipped += _beyond_window(key)
+        sizes = _bucket_sizes(key)
+        skipped += _beyond_window(sizes)
+        full = np.repeat(sizes, sizes) > BUCKET
         in_band: list[Places] = []
         at = np.arange(count)
-        for distance in range(1, WINDOW + 1):
+        for distance in range(1, BUCKET):
+            if distance == WINDOW + 1:
+                at = at[~full[at]]
             at = at[at + distance < count]
             at = at[key[at] == key[at + distance]]
             if not len(at):
@@ -203,12 +210,16 @@ def _band_keys(band: U32) -> U64:
     return key
 
 
-def _beyond_window(key: U64) -> int:
-    """Pairs of equal keys that stand further apart than WINDOW in the sorted `key`."""
+def _bucket_sizes(key: U64) -> Places:
+    """How many there are of each value of the sorted `key`."""
     edges = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1], [True])))
-    sizes = np.diff(edges) - WINDOW
-    sizes = sizes[sizes > 1]
-    return int((sizes * (sizes - 1) // 2).sum())
+    return np.diff(edges)
+
+
+def _beyond_window(sizes: Places) -> int:
+    """Pairs that share a bucket and are not looked at, for they stand too far apart in it."""
+    beyond = sizes[sizes > BUCKET] - WINDOW
+    return int((beyond * (beyond - 1) // 2).sum())
 
 
 class Sets:
@@ -236,13 +247,14 @@ class Sets:
 @dataclass(slots=True)
 class Found:
     """What `near_duplicates` found: removed row -> (row that stays, their similarity); `clusters`: how
-    many groups of connected rows; `candidates`: pairs looked at; `alike`: those that are as alike as
-    asked; `skipped`: pairs not looked at, for their bucket or cluster was too full."""
+    many groups of connected rows; `candidates`: likely pairs; `links`: those found to be as alike as
+    asked that connect the clusters; `skipped`: pairs not looked at, for their bucket or cluster was too
+    full (a pair counts once for each bucket that it shares)."""
 
     removed: dict[int, tuple[int, float]] = field(default_factory=dict[int, tuple[int, float]])
     clusters: int = 0
     candidates: int = 0
-    alike: int = 0
+    links: int = 0
     skipped: int = 0
 
 
@@ -261,19 +273,19 @@ def near_duplicates(made: U32, text_of: Callable[[int], str], rank: Places, limi
     small changes does not remove its far end, and what a removed row is said to resemble it resembles.
     """
     likely_pairs = candidates(made, limits)
-    needed = limits.needed(likely_pairs.one, likely_pairs.other)
     sets = Sets(text_of)
     alike: dict[int, dict[int, float]] = {}
     leader: dict[int, int] = {}
-    found = Found(candidates=len(needed), skipped=likely_pairs.skipped)
-    pairs = zip(likely_pairs.one.tolist(), likely_pairs.other.tolist(), needed.tolist(), strict=True)
-    for one, other, least in pairs:
+    found = Found(candidates=len(likely_pairs.one), skipped=likely_pairs.skipped)
+    for one, other, least in _one_by_one(likely_pairs, limits):
+        if one in leader and other in leader and _leader(leader, one) == _leader(leader, other):
+            continue  # settled within their cluster
         similarity = sets.similarity(one, other)
         if similarity >= least:
             alike.setdefault(one, {})[other] = similarity
             alike.setdefault(other, {})[one] = similarity
             leader[_leader(leader, one)] = _leader(leader, other)
-            found.alike += 1
+            found.links += 1
     clusters: dict[int, list[int]] = {}
     for row in alike:
         clusters.setdefault(_leader(leader, row), []).append(row)
@@ -282,6 +294,13 @@ def near_duplicates(made: U32, text_of: Callable[[int], str], rank: Places, limi
         rows.sort(key=lambda row: int(rank[row]))
         _thin(rows, alike, _Look(made, sets, limits), found)
     return found
+
+
+def _one_by_one(pairs: Candidates, limits: Limits) -> Iterator[tuple[int, int, float]]:
+    """Each pair with the similarity that it needs."""
+    for start in range(0, len(pairs.one), _PAIRS):
+        one, other = pairs.one[start : start + _PAIRS], pairs.other[start : start + _PAIRS]
+        yield from zip(one.tolist(), other.tolist(), limits.needed(one, other).tolist(), strict=True)
 
 
 def _leader(leader: dict[int, int], row: int) -> int:
@@ -318,15 +337,15 @@ class _Look:
 
 def _thin(rows: list[int], alike: dict[int, dict[int, float]], look: _Look, found: Found) -> None:
     """Settle one cluster, its rows in the order of preference."""
-    stay: dict[int, None] = {}
+    order, stay = list[int](), set[int]()
     for row in rows:
         known = [(similarity, other) for other, similarity in alike[row].items() if other in stay]
         best: tuple[float, int] | None = max(known, key=lambda one: one[0]) if known else None
-        if best is None and stay:
-            others = list(stay)[-_FEW:]
-            found.skipped += len(stay) - len(others)
-            best = look.nearest(row, others)
+        if best is None and order:
+            found.skipped += max(0, len(order) - _FEW)
+            best = look.nearest(row, order[-_FEW:])
         if best is None:
-            stay[row] = None
+            order.append(row)
+            stay.add(row)
         else:
             found.removed[row] = (best[1], best[0])

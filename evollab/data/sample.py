@@ -9,13 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import hashlib
 import json
 import stat
 import tempfile
 import time
-from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +29,12 @@ from evollab.data.jsonfile import is_jsonl
 from evollab.data.lines import lines
 from evollab.data.mix import Kind, Limit, Wish, parse_limits, wishes
 from evollab.data.octets import open_octets, text_chunks
-from evollab.data.rows import BadRow, Row, excerpt, names
+from evollab.data.rows import BadRow, excerpt, names
 from evollab.data.sample_table import text
 from evollab.data.slices import RANDOM, STRATIFIED, check, cut
-from evollab.data.strata import Column, Field, Unusable, lookup, number, parse_fields, paths, unknown
-from evollab.records import EvolError, Rejected
+from evollab.data.strata import Field, parse_fields
+from evollab.data.survey import Survey, survey_rows
+from evollab.records import EvolError
 from evollab.runs import Step, locked, open_step, whole_file, write_json
 
 NAME = "sample"
@@ -44,8 +42,6 @@ KEPT = "sample.jsonl"
 LEFT = "unsampled.jsonl"
 REJECTED = "rejected.jsonl"
 ACCOUNT = "sample.json"
-UNREADABLE = "can't be read"
-_KNOWN = 1000
 _SPOOLED = 1 << 20
 
 
@@ -128,34 +124,46 @@ def sample(data: str, out: Path | None, options: SampleOptions) -> SampleResult:
         out = Path(data) if rows != data else Path("runs") / NAME
     data = rows
     order = _read_order(options)
-    with locked(out, "evol sample"):
-        inputs = {"data": input_digest(data)}
-        config = orjson.loads(orjson.dumps({**dataclasses.asdict(options), **_settled(order)}))
-        del config["strict"]
-        step = open_step(out, _number(out), NAME, config, inputs)
-        if (done := _done(step)) is not None:
-            return SampleResult(step.folder, done, repeated=True)
-        started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-        with tempfile.SpooledTemporaryFile(_SPOOLED) as aside:
-            survey = _survey(data, order, options, aside)
-            aims = [
-                Aim(column.finish(), wish, limits)
-                for column, wish, limits in zip(survey.columns, order.wishes, order.limits, strict=True)
-            ]
-            keys = survey.keys(options.seed)
-            drawing = draw(aims, keys, options.n, options.seed)
-            cuts = _cut(drawing, survey, keys, options)
-            account = _account(data, drawing, survey, cuts, options)
-            step.write("running")
-            _write(step.folder, data, survey, drawing, cuts, options, aside)
-        if input_digest(data) != inputs["data"]:
-            raise _changed(data)
-        write_json(step.folder / ACCOUNT, account)
-        counts = {"rows": account["rows"], "rejected": sum(survey.rejected.values()), "kept": len(drawing.chosen)}
-        ended = datetime.datetime.now(datetime.UTC)
-        times = {"started": started, "ended": ended, "seconds": round(time.monotonic() - clock, 2)}
-        step.write("complete", why="", notes=account["notes"], counts=counts, times=times)
-        return SampleResult(step.folder, account)
+    inputs = {"data": input_digest(data)}
+    try:
+        with locked(out, "evol sample"):
+            return _sample(data, out, order, options, inputs)
+    except OSError as error:  # reading has its own errors
+        raise EvolError(f"{out}: can't be written ({error.strerror}); expected a folder with room in it") from None
+
+
+def _sample(data: str, out: Path, order: _Order, options: SampleOptions, inputs: Mapping[str, Any]) -> SampleResult:
+    config = orjson.loads(orjson.dumps({**dataclasses.asdict(options), **_settled(order)}))
+    del config["strict"]
+    step = open_step(out, _number(out), NAME, config, inputs)
+    if (done := _done(step)) is not None:
+        return SampleResult(step.folder, done, repeated=True)
+    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    with tempfile.SpooledTemporaryFile(_SPOOLED) as aside:
+        survey = survey_rows(
+            data, order.fields, order.slice_field, format=options.format, strict=options.strict, aside=aside
+        )
+        aims = [
+            Aim(column.finish(), wish, limits)
+            for column, wish, limits in zip(survey.columns, order.wishes, order.limits, strict=True)
+        ]
+        keys = survey.keys(options.seed)
+        drawing = draw(aims, keys, options.n, options.seed)
+        cuts = _cut(drawing, survey, keys, options)
+        account = orjson.loads(orjson.dumps(_account(data, drawing, survey, cuts, options)))
+        step.write("running")
+        _write(step.folder, data, survey, drawing, cuts, options, aside)
+    if input_digest(data) != inputs["data"]:
+        raise _changed(data)
+    write_json(step.folder / ACCOUNT, account)
+    counts = {"rows": account["rows"], "rejected": sum(survey.rejected.values()), "kept": len(drawing.chosen)}
+    times = {
+        "started": started.isoformat(timespec="seconds"),
+        "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 2),
+    }
+    step.write("complete", why="", notes=account["notes"], counts=counts, times=times)
+    return SampleResult(step.folder, account)
 
 
 def rows_of(data: str) -> str:
@@ -219,107 +227,14 @@ def _done(step: Step) -> dict[str, Any] | None:
     if not step.before or step.before.get("state") != "complete":
         return None
     try:
-        account: dict[str, Any] = orjson.loads((step.folder / ACCOUNT).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        account: Any = orjson.loads((step.folder / ACCOUNT).read_bytes())
+    except (OSError, orjson.JSONDecodeError):  # taken away or spoilt: all is drawn again
         return None
-    return account if all((step.folder / name).is_file() for name in account["files"]) else None
+    files = account.get("files") if type(account) is dict else None
+    return account if files and all((step.folder / name).is_file() for name in files) else None
 
 
-class _Survey:
-    """What the first pass finds: of each row its number in the file, what it is drawn by, its values."""
-
-    def __init__(self, order: _Order) -> None:
-        self.columns = [Column(field) for field in order.fields]
-        self.slice_field = order.slice_field
-        self.levels = array("d")
-        self.level_found = not order.slice_field
-        self.numbers = array("Q")
-        self.rejected: Counter[str] = Counter()
-        self._ids = array("Q")
-        self._contents = array("Q")
-
-    def add(self, row: Row) -> None:
-        """Take a row in. Raises Unusable (and takes nothing in) where it lacks something."""
-        values = [column.read(row.fields) for column in self.columns]
-        if self.slice_field:
-            level = lookup(row.fields, self.slice_field)
-            self.level_found = True
-            self.levels.append(number(level, self.slice_field))
-        for column, value in zip(self.columns, values, strict=True):
-            column.add(value)
-        self.numbers.append(row.number)
-        content, own = _digest(_canonical(row.fields)), row.fields.get("id")
-        self._contents.append(content)
-        named = isinstance(own, (str, int)) and not isinstance(own, bool) and own != ""
-        self._ids.append(_digest(f"id\x1f{own}".encode("utf-8", "surrogatepass")) if named else content)
-
-    def keys(self, seed: int) -> array[int]:
-        """For each row a number that depends on the row and `seed` alone, all different. Rows of one
-        id are told apart by their content, rows of one content by their order, which changes nothing."""
-        ids = self._ids
-        twice = {own for own, times in Counter(ids).items() if times > 1}
-        same: Counter[tuple[int, int]] = Counter()
-        keys = array("Q")
-        for own, content in zip(ids, self._contents, strict=True):
-            if own in twice:
-                same[own, content] += 1
-                keys.append(rng.integer(seed, "sample", own, content, same[own, content]))
-            else:
-                keys.append(rng.integer(seed, "sample", own))
-        return keys
-
-
-def _digest(data: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
-
-
-def _canonical(fields: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS, default=str)
-    except TypeError:  # integers beyond 64 bits, keys that are no texts
-        return json.dumps(sorted((str(name), str(value)) for name, value in fields.items())).encode()
-
-
-def _survey(data: str, order: _Order, options: SampleOptions, aside: IO[bytes]) -> _Survey:
-    survey = _Survey(order)
-    known: dict[str, None] = {}
-
-    def unreadable(rejected: Rejected) -> None:
-        survey.rejected[UNREADABLE] += 1
-        aside.write(rejected.to_json() + b"\n")
-
-    file = Path(data).name
-    for at, row in enumerate(read_rows(data, format=options.format, strict=options.strict, reject=unreadable)):
-        if at < _KNOWN and len(known) < _KNOWN:
-            known |= dict.fromkeys(paths(row.fields))
-        try:
-            survey.add(row)
-        except Unusable as error:
-            if options.strict:
-                raise EvolError(f"{data}:{row.number}: {error}", f"its fields are {names(paths(row.fields))}") from None
-            survey.rejected[str(error)] += 1
-            shown = excerpt(json.dumps(row.fields, ensure_ascii=False, default=str))
-            aside.write(Rejected(file, row.number, str(error), shown).to_json() + b"\n")
-    _check(survey, known, data)
-    return survey
-
-
-def _check(survey: _Survey, known: Mapping[str, None], data: str) -> None:
-    """Raise EvolError where no row can be used: for a field that is nowhere, or for what else it was."""
-    for column in survey.columns:
-        if not column.found:
-            raise unknown(column.field, known, data)
-        if not survey.numbers and not column.usable:
-            break
-    else:
-        if not survey.level_found:
-            raise unknown(Field(survey.slice_field), known, data)
-    if not survey.numbers:
-        reasons = "; ".join(f"{times:,} rows: {reason}" for reason, times in survey.rejected.most_common(5))
-        raise EvolError(f"{data}: no row can be sampled ({reasons})")
-
-
-def _cut(drawing: Drawing, survey: _Survey, keys: Sequence[int], options: SampleOptions) -> list[int]:
+def _cut(drawing: Drawing, survey: Survey, keys: Sequence[int], options: SampleOptions) -> list[int]:
     """The slice, from 1, of each row drawn; nothing without slices."""
     if options.slices is None:
         return []
@@ -332,7 +247,7 @@ def _cut(drawing: Drawing, survey: _Survey, keys: Sequence[int], options: Sample
 
 
 def _account(
-    data: str, drawing: Drawing, survey: _Survey, cuts: Sequence[int], options: SampleOptions
+    data: str, drawing: Drawing, survey: Survey, cuts: Sequence[int], options: SampleOptions
 ) -> dict[str, Any]:
     found = [{"file": f"kept-{at + 1}.jsonl", "rows": 0} for at in range(options.slices or 0)]
     for row, own in zip(drawing.chosen, cuts, strict=False):
@@ -356,7 +271,7 @@ def _account(
 
 
 def _write(
-    folder: Path, data: str, survey: _Survey, drawing: Drawing, cuts: Sequence[int], options: SampleOptions,
+    folder: Path, data: str, survey: Survey, drawing: Drawing, cuts: Sequence[int], options: SampleOptions,
     aside: IO[bytes],
 ) -> None:  # fmt: skip
     """The second pass: every row to where it belongs. Nothing takes its name before all is written."""

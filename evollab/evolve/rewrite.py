@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Protocol
@@ -160,28 +161,43 @@ async def _tail(
     A small model says something that fits about every other time, in few tokens: up to `_DRAWS`
     completions are drawn, and the first that nothing speaks against is taken.
     """
-    shown = " ".join(f"{parent.text} {parent.input}".split())[:_TAIL_CHARACTERS]
-    prompt = fill(tail.prompt, instruction=shown)
-    tokens_in = tokens_out = 0
-    for draw in range(_DRAWS):
-        sample = draw + _DRAWS * again
-        seed = plan.place(parent.root_id, number, "evolve", sample)
-        try:
-            reply = await plan.evolver(Request((), prompt, _TAIL_SAMPLING, seed, sample, "evolve"))
-        except CallFailed as failure:
-            if failure.kind != "truncated" or failure.reply is None:
-                raise
-            reply = failure.reply  # it ran on past the line: its first sentence may still do
-        tokens_in, tokens_out = tokens_in + reply.tokens_in, tokens_out + reply.tokens_out
-        said = " ".join(reply.text.split())
-        if form is None:
-            text, problem = _sentence_added(said, parent, operation, tail)
-        else:
-            text, problem = _table_added(said, parent, form, plan.seed, parent.root_id, number)
-        if problem is None:
+    sample = _DRAWS * again
+    proposal = await _completion(plan, parent, number, operation, tail, form, sample)
+    for draw in range(1, _DRAWS):
+        if proposal.problem is None:
             break
-    given = parent.input if operation.kind == "depth" else ""
-    return Proposal(text, given, reply.text, Reply(reply.text, tokens_in, tokens_out), problem)
+        paid = proposal.paid
+        proposal = await _completion(plan, parent, number, operation, tail, form, sample + draw)
+        proposal = dataclasses.replace(proposal, paid=_both(paid, proposal.paid))
+    return proposal
+
+
+async def _completion(
+    plan: Asking, parent: Instruction, number: int, operation: Operation, tail: Tail, form: Format | None, sample: int
+) -> Proposal:
+    """One draw of the small-model shape."""
+    shown = " ".join(f"{parent.text} {parent.input}".split())[:_TAIL_CHARACTERS]
+    seed = plan.place(parent.root_id, number, "evolve", sample)
+    request = Request((), fill(tail.prompt, instruction=shown), _TAIL_SAMPLING, seed, sample, "evolve")
+    try:
+        reply = await plan.evolver(request)
+    except CallFailed as failure:
+        if failure.kind != "truncated" or failure.reply is None:
+            raise
+        reply = failure.reply  # it ran on past the line: its first sentence may still do
+    said = " ".join(reply.text.split())
+    if form is None:
+        text, problem = _sentence_added(said, parent, operation, tail)
+    else:
+        text, problem = _table_added(said, parent, form, plan.seed, parent.root_id, number)
+    return Proposal(text, parent.input if operation.kind == "depth" else "", reply.text, reply, problem)
+
+
+def _both(one: Reply | None, other: Reply | None) -> Reply | None:
+    """A reply that cost as much as two."""
+    if one is None or other is None:
+        return one or other
+    return Reply(other.text, one.tokens_in + other.tokens_in, one.tokens_out + other.tokens_out)
 
 
 def _sentence_added(
