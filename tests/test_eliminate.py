@@ -132,6 +132,7 @@ def test_sorry_is_unanswerable_below_eighty_words(words: int, rule: str | None) 
         ("", "empty"),
         ("...", "degenerate"),
         ("It is what it is.", "degenerate"),
+        ("Der Kinderwald liegt in der Stadt " * 4, "degenerate"),
         ("铁在有水和氧气的地方生锈，因为铁会变成氧化铁。", "language"),
         ("As a language model, I have no iron.", "refusal"),
         ("Please provide the table first.", "asks_back"),

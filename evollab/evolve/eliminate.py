@@ -280,7 +280,9 @@ def bad_response(child: Instruction, response: str, *, thorough: bool) -> tuple[
     mine, theirs = script(response), script(child.prompt)
     if mine and theirs and mine != theirs and not _ABOUT_LANGUAGE.search(child.prompt[:4000]):
         return "language", f"the response is in {mine} script"
-    if len(said) >= 60 and len(ngrams(said, 3)) < 0.4 * len(said):
+    if (len(said) >= 30 and len(ngrams(said, 3)) < 0.5 * len(said)) or (
+        len(said) >= 12 and len({*said}) < 0.4 * len(said)
+    ):
         return "degenerate", "the response goes round in circles"
     if words < 80 and (found := _REFUSAL.search(response[:600])):
         return "refusal", f"the response has {found.group()!r}"
