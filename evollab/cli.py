@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
 def read_options(arguments: argparse.Namespace, options: type[T]) -> T:
     """The dataclass out of parsed arguments. Raises EvolError on values that don't go together."""
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+    for field in dataclasses.fields(typing.cast(Any, options)):
         value = getattr(arguments, field.name)
         if isinstance(field.default, tuple):
             value = tuple(value or ())
