@@ -75,6 +75,7 @@ def test_dropped(rule: str, text: str) -> None:
         "Explain how rust forms on iron. Use the following table:\n\n| a | b |\n| 1 | 2 |",
         'Explain how rust forms on iron and translate the following sentence: "Iron rusts in the rain."',
         "Explain how rust forms on iron, and answer: is it reversible?",
+        "Here is an iron nail. Rewrite how rust forms on it as a question for a quiz.",
     ],
 )
 def test_kept(text: str) -> None:

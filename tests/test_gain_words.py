@@ -51,6 +51,7 @@ def test_count_words(text: str, words: int) -> None:
         ("请解释一下这两者之间的区别是什么。", "zh"),
         ("この二つの違いを説明してください。", "ja"),
         ("اشرح لي الفرق بين الاثنين", "arabic"),
+        ('Translate the phrase "Hear no evil, see no evil, do no evil" into Spanish', "en"),
         ("Sort: 1, 2, 3", ""),
         ("x = f(y)", ""),
     ],

@@ -73,7 +73,7 @@ _ASKS_BACK = re.compile(
 )
 _CHATTY = re.compile(
     r"^\W*(?:sure|certainly|of course|absolutely|understood|thank you|great|got it|no problem|that is correct|"
-    r"here(?:'s| is| are)\b[^\n]{0,60}\b(?:prompt|version|instruction|rewrit\w*|question|task)|"
+    r"here(?:'s| is| are)\b[^\n.]{0,60}\b(?:prompt|version|instruction|rewrit\w*|question|task)|"
     r"(?:the |a )?(?:new|revised|rewritten|updated|harder) (?:prompt|version|instruction)\s*(?:is|:))",
     re.IGNORECASE,
 )

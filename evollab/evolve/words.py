@@ -27,8 +27,7 @@ _STOP_WORDS = {
     "pl": "nie jest się na to że jak do co ale jego dla czy przez być które oraz ich",
     "sv": "och att det som en på är av för med till den har inte om ett men var",
 }
-_PROFILES = {name: frozenset(words.split()) for name, words in _STOP_WORDS.items()}
-_ENGLISH = _PROFILES["en"] | frozenset(
+_ENGLISH = frozenset(_STOP_WORDS["en"].split()) | frozenset(
     [
         "am",
         "being",
@@ -84,6 +83,10 @@ _ENGLISH = _PROFILES["en"] | frozenset(
         "against",
     ]
 )
+_PROFILES = {
+    name: frozenset(words.split()) - (_ENGLISH if name != "en" else frozenset()) for name, words in _STOP_WORDS.items()
+}
+"""What is a word of English, too, says nothing for another language ("no", "do")."""
 _SCRIPTS = (
     ("latin", re.compile(r"[A-Za-z\u00c0-\u024f]")),
     ("cyrillic", re.compile(r"[\u0400-\u04ff]")),
