@@ -102,24 +102,31 @@ class Step:
 
 
 def open_step(run: Path, number: int, name: str, config: Mapping[str, Any], inputs: Mapping[str, Any]) -> Step:
-    """The step's folder, made or found again.
+    """The step's folder in a run, <run>/<number>-<name>, made or found again (see `open_folder`)."""
+    hint = f"give this run another --out, or copy {run / 'calls.db'} there first to pay only for what changed"
+    return open_folder(run / f"{number}-{name}", name, config, inputs, hint=hint)
 
-    Same config and inputs as before: continue. Different: EvolError naming the keys that differ.
+
+def open_folder(
+    folder: Path, name: str, config: Mapping[str, Any], inputs: Mapping[str, Any], *, hint: str, paid: bool = True
+) -> Step:
+    """A step's folder, made or found again.
+
+    Same config and inputs as before: continue. Different, or another step's folder: EvolError naming
+    the keys that differ. A step that costs nothing (`paid` false) and did not end is made anew instead.
     """
-    folder = run / f"{number}-{name}"
     before = read_step(folder)
     if before is not None:
+        if before.get("step") != name:
+            raise EvolError(f"{folder} is the folder of another step ({before.get('step')})", "give another --out")
         changed = [
             f"{key} was {_short(old.get(key))}, now {_short(new.get(key))}"
             for old, new in ((before.get("config", {}), config), (before.get("inputs", {}), inputs))
             for key in sorted({*old, *new})
             if old.get(key) != new.get(key)
         ]
-        if changed:
-            raise EvolError(
-                f"{folder} was made with other settings: {'; '.join(changed)}",
-                f"give this run another --out, or copy {run / 'calls.db'} there first to pay only for what changed",
-            )
+        if changed and (paid or before.get("state") == "complete"):
+            raise EvolError(f"{folder} was made with other settings: {'; '.join(changed)}", hint)
     folder.mkdir(parents=True, exist_ok=True)
     return Step(folder, name, config, inputs, before)
 

@@ -29,7 +29,7 @@ from evollab.data.comparable import Comparable, Reading, is_file, read
 from evollab.data.files import input_digest
 from evollab.data.rows import Row, excerpt
 from evollab.records import EvolError, Rejected, digest
-from evollab.runs import Step, locked, read_step, whole_file
+from evollab.runs import Step, locked, open_folder, whole_file
 
 if TYPE_CHECKING:
     from evollab.data.minhash import Found
@@ -178,7 +178,7 @@ def dedup(data: str, out: Path | None, options: DedupOptions) -> DedupResult:
     _check_folder(out)
     try:
         with locked(out, "evol dedup"):
-            step = _open_step(out, options.config(), inputs)
+            step = open_folder(out, "dedup", options.config(), inputs, hint="give another --out", paid=False)
             known = inputs["data"]["digest"] is not None and all((out / name).exists() for name in (KEPT, REMOVED))
             if known and step.before and step.before.get("state") == "complete":
                 return DedupResult(out, step.before["counts"], fresh=False)
@@ -202,27 +202,6 @@ def _check_folder(out: Path) -> None:
         for name in (KEPT, REMOVED):
             if (out / name).exists():
                 raise EvolError(f"{out / name} is not of this step's making; it would be lost", "give another --out")
-
-
-def _open_step(out: Path, config: Mapping[str, Any], inputs: Mapping[str, Any]) -> Step:
-    before = read_step(out)
-    if before is not None:
-        if before.get("step") != "dedup":
-            raise EvolError(f"{out} is the folder of another step ({before.get('step')})", "give another --out")
-        old, new = {**before.get("config", {}), **before.get("inputs", {})}, {**config, **inputs}
-        changed = [
-            f"{key} was {_short(old.get(key))}, now {_short(new.get(key))}"
-            for key in sorted({*old, *new})
-            if old.get(key) != new.get(key)
-        ]
-        # What did not end holds nothing worth keeping: nothing was paid for it.
-        if changed and before.get("state") == "complete":
-            raise EvolError(f"{out} was made with other settings: {'; '.join(changed)}", "give another --out")
-    return Step(out, "dedup", config, inputs, before)
-
-
-def _short(value: object) -> str:
-    return excerpt(orjson.dumps(value, default=str), 60)
 
 
 def _run(step: Step, source: str, options: DedupOptions) -> DedupResult:
