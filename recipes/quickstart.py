@@ -23,7 +23,7 @@ from evollab.report.page import write_report
 MODEL = "local:smollm2"
 SEEDS = Path(__file__).parent / "seeds.jsonl"
 OUT = Path("runs/quickstart")
-OPTIONS = EvolveOptions(model=MODEL, rounds=2, reply_tokens=400)
+OPTIONS = EvolveOptions(model=MODEL, rounds=2, reply_tokens=400, temperature=0.5)  # cooler answers go round in circles
 
 
 def main() -> int:
