@@ -79,8 +79,9 @@ def evolve_options(arguments: argparse.Namespace) -> EvolveOptions:
 
 
 def evolve(arguments: argparse.Namespace) -> int:
-    from evollab.evolve.progress import say, summary
+    from evollab.evolve.progress import summary
     from evollab.evolve.step import evolve as step
+    from evollab.llm.watching import say
 
     result = run(step(arguments.seeds, arguments.out, evolve_options(arguments)))
     say(summary(arguments.out, result))

@@ -15,8 +15,9 @@ from pathlib import Path
 from evollab.cli import run
 from evollab.data.export import ExportOptions, export_run
 from evollab.evolve.options import EvolveOptions
-from evollab.evolve.progress import say, summary
+from evollab.evolve.progress import summary
 from evollab.evolve.step import evolve
+from evollab.llm.watching import say
 from evollab.records import EvolError
 from evollab.report.page import write_report
 

@@ -26,7 +26,8 @@ from evollab.evolve.domains.general import DOMAIN  # noqa: E402
 from evollab.evolve.eliminate import ALL_CHECKS, Attempt, first_objection  # noqa: E402
 from evollab.evolve.formats import parses  # noqa: E402
 from evollab.evolve.gain import judge_prompt, read_verdict  # noqa: E402
-from evollab.evolve.operation import Operation, fill  # noqa: E402
+from evollab.evolve.operation import Operation  # noqa: E402
+from evollab.llm.fill import fill  # noqa: E402
 from evollab.records import seed_instruction  # noqa: E402
 
 EVOLVE = "Rewrite it.\n#The Given Prompt#:\nList three uses of copper.\n\n#Rewritten Prompt#:\n"

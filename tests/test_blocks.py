@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from evollab.evolve.blocks import fences, protect, restore, without_blocks
 from evollab.evolve.domains.general import DOMAIN
 from evollab.evolve.formats import parses
-from evollab.evolve.operation import fill
 from evollab.evolve.tables import figure_name, named_things, table
+from evollab.llm.fill import fill
 
 BLOCKS = {
     "fence": "```python\nx = 1\n\ny = 2\n```",

@@ -258,8 +258,8 @@ def test_a_run_folder(tmp_path: Path) -> None:
     result = dedup(str(tmp_path / "run"), None, DedupOptions(exact=True))
     assert result.folder == tmp_path / "run/dedup"
     assert gone(result.folder) == {4: ("exact", 1)}, "history and input are part of the prompt"
-    with pytest.raises(EvolError, match="no --out"):
-        dedup(str(folder / "instructions.jsonl"), None, DedupOptions())
+    again = dedup(str(result.folder), tmp_path / "again", DedupOptions(exact=True))
+    assert again.counts["rows"] == 3, "the folder of a step stands for the rows it kept"
 
 
 def test_bad_rows_go_aside_or_stop(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evollab.evolve.gain import EQUAL_PAIRS, UNEQUAL_PAIRS, added_nothing, read_verdict
-from evollab.evolve.words import content_words, count_words, language, only_filler, script
+from evollab.words import content_words, count_words, language, only_filler, script
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from evollab.evolve.blocks import protect
 from evollab.evolve.domains.general import DOMAIN
 from evollab.evolve.gain import judge_prompt
-from evollab.evolve.operation import fill
 from evollab.evolve.qualify import RATE_PROMPT
 from evollab.evolve.rewrite import paper_prompt
+from evollab.llm.fill import fill
 from evollab.records import Message, seed_instruction
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "prompts.txt"

@@ -11,33 +11,27 @@ import dataclasses
 import hashlib
 import importlib.util
 import math
-import os
-import tempfile
 import time
 from array import array
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from evollab.data import formats
-from evollab.data.comparable import Comparable, Reading, is_file, read
-from evollab.data.files import input_digest
-from evollab.data.rows import Row, excerpt
-from evollab.records import EvolError, Rejected, digest
-from evollab.runs import Step, locked, open_folder, whole_file
+from evollab.data.comparable import normalise
+from evollab.data.items import Item, RowOptions, read_items
+from evollab.data.rows import excerpt
+from evollab.data.rowstep import KEPT, REJECTED, REMOVED, RowFiles, RowStep, row_files, row_step
+from evollab.data.spool import Spool
+from evollab.data.strata import value_of
+from evollab.llm.session import option
+from evollab.records import EvolError, Role, digest
 
 if TYPE_CHECKING:
     from evollab.data.minhash import Found
 
-KEPT = "kept.jsonl"
-REMOVED = "removed.jsonl"
-REJECTED = "rejected.jsonl"
-EVOLVED = Path("1-evolve") / "instructions.jsonl"
 NEAR = 0.8
 LINEAGE = 0.95
 EXACT = "exact"
@@ -47,13 +41,8 @@ _INSTALL = "pip install 'evollab[data]'"
 _SHOWN = 200
 
 
-def option(help: str, default: Any = None, **more: Any) -> Any:
-    """A dataclass field that is a command-line option too."""
-    return field(default=default, metadata={"help": help, **more})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DedupOptions:
+class DedupOptions(RowOptions):
     """What counts as a duplicate, and which one stays."""
 
     exact: bool = option("look for copies alone: equal but for case, blanks, and marks at the ends of words", False)
@@ -75,9 +64,6 @@ class DedupOptions:
         "what is compared: prompt (all that users say) or both (that, and the responses)",
         "prompt", choices=("prompt", "both"),
     )  # fmt: skip
-    format: str | None = option("format of the data, where it can't be told", None, metavar="FORMAT")
-    map: tuple[str, ...] = option("our field=their column, repeatable", (), metavar="FIELD=COLUMN")
-    strict: bool = option("stop at the first bad row", False)
 
     def __post_init__(self) -> None:
         for name, value in (("near", self.near), ("lineage", self.lineage)):
@@ -105,22 +91,10 @@ class DedupOptions:
     def lineage_threshold(self) -> float:
         return max(LINEAGE, self.threshold or 0) if self.lineage is None else self.lineage
 
-    def mapping(self) -> dict[str, str]:
-        """`map` as our field -> their column. Raises EvolError for what is no pair."""
-        pairs: dict[str, str] = {}
-        for pair in self.map:
-            name, sign, column = pair.partition("=")
-            if not (name and sign and column):
-                raise EvolError(f"--map {excerpt(pair, 40)!r}: expected FIELD=COLUMN", formats.MAP_HINT)
-            pairs[name] = column
-        return pairs
-
-    def reading(self) -> Reading:
-        """How the rows are to be read and compared."""
-        return Reading(
-            format=self.format, mapping=self.mapping(), strict=self.strict, merit=partial(_merit, self.keep),
-            roles=("user",) if self.text == "prompt" else ("user", "assistant", "tool"),
-        )  # fmt: skip
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Whose turns are compared."""
+        return ("user",) if self.text == "prompt" else ("user", "assistant", "tool")
 
     def config(self) -> dict[str, Any]:
         """What the outcome depends on, for step.json."""
@@ -159,94 +133,59 @@ class DedupResult:
 
 
 def dedup(data: str, out: Path | None, options: DedupOptions) -> DedupResult:
-    """Remove duplicates among the rows of `data`: whatever `data.files` reads, or a run folder.
+    """Remove duplicates among the rows of `data`: whatever `data.files` reads, a run folder, or the
+    folder of another step.
 
-    Writes into the folder `out` (default for a run folder: RUN/dedup): kept.jsonl, rows in their order
+    Writes into the folder `out` (default: see `rowstep.place_of`): kept.jsonl, rows in their order
     (lines of JSONL byte for byte, other rows as JSON objects of their columns); removed.jsonl, each
     row with reason, similarity and the row that stays; rejected.jsonl; step.json. Made again only
     where it was not complete. Raises EvolError for a folder made from other data or with other
     settings, for `--keep` by something that no row has, and for everything about the input.
     """
-    source = data
-    if data != "-" and is_file(Path(data) / EVOLVED):
-        source = str(Path(data) / EVOLVED)
-        out = Path(data) / "dedup" if out is None else out
-    if out is None:
-        raise EvolError("no --out FOLDER; only for a run folder it may be left out")
-    _numpy()
-    inputs = {"data": input_digest(source)}
-    _check_folder(out)
-    try:
-        with locked(out, "evol dedup"):
-            step = open_folder(out, "dedup", options.config(), inputs, hint="give another --out", paid=False)
-            known = inputs["data"]["digest"] is not None and all((out / name).exists() for name in (KEPT, REMOVED))
-            if known and step.before and step.before.get("state") == "complete":
-                return DedupResult(out, step.before["counts"], fresh=False)
-            try:
-                return _run(step, source, options)
-            finally:
-                for name in (KEPT, REMOVED, REJECTED):
-                    (out / f"{name}.part").unlink(missing_ok=True)
-    except OSError as error:
-        raise EvolError(f"{out}: can't be written ({error.strerror})", "the rows are laid aside there, too") from None
-
-
-def _numpy() -> None:
     if importlib.util.find_spec("numpy") is None:
         raise EvolError("evol dedup needs numpy, which is not installed", _INSTALL)
+    with row_step("dedup", data, out, options.config(), verb="dedup") as at:
+        if at.done is not None:
+            return DedupResult(at.folder, at.done["counts"], fresh=False)
+        return _run(at, options)
 
 
-def _check_folder(out: Path) -> None:
-    """Refuse a folder whose kept.jsonl or removed.jsonl this step did not write."""
-    if not (out / "step.json").exists():
-        for name in (KEPT, REMOVED):
-            if (out / name).exists():
-                raise EvolError(f"{out / name} is not of this step's making; it would be lost", "give another --out")
-
-
-def _run(step: Step, source: str, options: DedupOptions) -> DedupResult:
+def _run(at: RowStep, options: DedupOptions) -> DedupResult:
     clock = time.monotonic()
-    step.write("running")
-    with _Index(step.folder, options) as index, whole_file(step.folder / REJECTED) as rejected:
-        bad = 0
-
-        def reject(row: Rejected) -> None:
-            nonlocal bad
-            bad += 1
-            rejected.write(row.to_json() + b"\n")
-
-        for row in read(source, options.reading(), reject):
-            index.add(row)
+    at.step.write("running")
+    with _Index(at.folder, options) as index, row_files(at.folder) as files:
+        for item in read_items(at.source, options, files.reject):
+            index.add(item)
         index.check()
         gone, found = index.duplicates()
-        reasons = _write(step.folder, index, gone)
+        _write(files, index, gone)
     counts = {
-        "rows": len(index), "kept": len(index) - len(gone), "exact": reasons[EXACT], "near": reasons["near"],
-        "rejected": bad, "without_text": index.without_text, "candidates": found.candidates, "links": found.links,
-        "clusters": found.clusters, "skipped": found.skipped,
+        "rows": len(index), "kept": files.count, "exact": files.reasons[EXACT], "near": files.reasons["near"],
+        "rejected": files.bad, "without_text": index.without_text, "candidates": found.candidates,
+        "links": found.links, "clusters": found.clusters, "skipped": found.skipped,
     }  # fmt: skip
-    step.write("complete", counts=counts, times={"seconds": round(time.monotonic() - clock, 2)})
-    return DedupResult(step.folder, counts, fresh=True)
+    at.complete(counts=counts, times={"seconds": round(time.monotonic() - clock, 2)})
+    return DedupResult(at.folder, counts, fresh=True)
 
 
 # Which row stays
 
 
-def _merit(keep: str, row: Row, example: formats.Example) -> float | None:
+def _merit(keep: str, item: Item) -> float | None:
     """The number by which the row with the greatest stays, None where the row has none."""
     value: Any
     match keep:
         case "first":
             return 0.0
         case "last":
-            return float(row.number)
+            return float(item.number)
         case "earliest-round" | "latest-round":
-            value = row.fields.get("round")
+            value = item.round
         case "longest-response":
-            last = example.turns[-1]
+            last = item.messages[-1]
             value = len(last.content) if last.role == "assistant" else None
         case _:
-            value = row.fields.get(keep.removeprefix(HIGHEST))
+            value = value_of(item.fields, keep.removeprefix(HIGHEST))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -259,35 +198,13 @@ def _merit(keep: str, row: Row, example: formats.Example) -> float | None:
 # The index
 
 
-class _Spool:
-    """Byte strings laid aside in a nameless file, which goes when it is closed, or with the process."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=1 << 20)  # noqa: SIM115 - closed by _Index
-        self._ends = array("Q", [0])
-
-    def add(self, data: bytes) -> None:
-        self._file.write(data)
-        self._ends.append(self._ends[-1] + len(data))
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def __getitem__(self, row: int) -> bytes:
-        start, end = self._ends[row], self._ends[row + 1]
-        return os.pread(self._file.fileno(), end - start, start)
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class _Index:
     """All that is known of the rows, and where their bytes lie."""
 
     def __init__(self, folder: Path, options: DedupOptions) -> None:
         self._options = options
-        self.rows = _Spool(folder)
-        self._texts = _Spool(folder)
+        self.rows = Spool(folder)
+        self._texts = Spool(folder)
         self.lines = array("Q")
         self._roots = array("Q")
         self._merits = array("d")
@@ -306,17 +223,19 @@ class _Index:
     def __len__(self) -> int:
         return len(self.lines)
 
-    def add(self, row: Comparable) -> None:
-        text = row.text.encode("utf-8", "surrogatepass")
+    def add(self, item: Item) -> None:
+        said = "\n\n".join(turn.content for turn in item.messages if turn.role in self._options.roles)
+        text = normalise(said).encode("utf-8", "surrogatepass")
+        merit = _merit(self._options.keep, item)
         # A row without a text is alike none: its digest is its number's.
         self._digests += hashlib.blake2b(text or b"\xff%d" % len(self.lines), digest_size=16).digest()
         self.without_text += not text
-        self.rows.add(row.data)
+        self.rows.add(item.data)
         self._texts.add(text)
-        self.lines.append(row.line)
-        self._roots.append(int(digest(row.root), 16) if row.root else 0)
-        self._with_merit += row.merit is not None
-        self._merits.append(-math.inf if row.merit is None else row.merit)
+        self.lines.append(item.number)
+        self._roots.append(int(digest(item.root), 16) if item.root else 0)
+        self._with_merit += merit is not None
+        self._merits.append(-math.inf if merit is None else merit)
 
     def check(self) -> None:
         """Raise EvolError when no row has what `--keep` asks for."""
@@ -375,26 +294,13 @@ class _Index:
 # Writing
 
 
-def _write(folder: Path, index: _Index, gone: Mapping[int, tuple[str, int, float]]) -> Counter[str]:
-    """kept.jsonl and removed.jsonl. How many rows went, by reason."""
-    reasons: Counter[str] = Counter()
-    with whole_file(folder / KEPT) as kept, whole_file(folder / REMOVED) as removed:
-        for row in range(len(index)):
-            data = index.rows[row]
-            if row not in gone:
-                kept.write(data + b"\n")
-                continue
-            reason, stay, similarity = gone[row]
-            reasons[reason] += 1
-            told = {
-                "reason": reason,
-                "similarity": round(similarity, 4),
-                "line": index.lines[row],
-                "id": index.id(row),
-                "stays": {
-                    "line": index.lines[stay], "id": index.id(stay), "text": index.text(stay)[:_SHOWN],
-                },
-                "row": orjson.Fragment(data),
-            }  # fmt: skip
-            removed.write(orjson.dumps(told) + b"\n")
-    return reasons
+def _write(files: RowFiles, index: _Index, gone: Mapping[int, tuple[str, int, float]]) -> None:
+    for row in range(len(index)):
+        if row not in gone:
+            files.keep(index.rows[row])
+            continue
+        reason, stay, similarity = gone[row]
+        files.put_aside(
+            index.rows[row], index.lines[row], index.id(row), reason, similarity=round(similarity, 4),
+            stays={"line": index.lines[stay], "id": index.id(stay), "text": index.text(stay)[:_SHOWN]},
+        )  # fmt: skip

@@ -7,11 +7,12 @@ import math
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from evollab.data.items import ATTRIBUTES
 from evollab.data.rows import excerpt, kind, names
 from evollab.records import EvolError
 
@@ -106,17 +107,29 @@ def _check(field: Field, fields: list[Field]) -> None:
 _NONE = object()
 
 
-def lookup(row: dict[str, Any], path: str) -> Any:
-    """The value at a dotted path (a field of that very name comes first). Raises Missing."""
-    value: Any = row.get(path, _NONE)
-    if value is not _NONE:
-        return value
-    value = row
-    for name in path.split("."):
-        value = value.get(name, _NONE) if isinstance(value, dict) else _NONE
-        if value is _NONE:
-            raise Missing(f"no field {excerpt(path, 60)}")
-    return value
+def lookup(row: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path. A field of that very name comes first, and after the row's own fields
+    those that `evol analyse` left in it: `difficulty` finds `attributes.difficulty`. Raises Missing."""
+    for place in (row, row.get(ATTRIBUTES)):
+        if not isinstance(place, dict):
+            continue
+        value: Any = place.get(path, _NONE)
+        if value is not _NONE:
+            return value
+        value = place
+        for name in path.split("."):
+            value = value.get(name, _NONE) if isinstance(value, dict) else _NONE
+        if value is not _NONE:
+            return value
+    raise Missing(f"no field {excerpt(path, 60)}")
+
+
+def value_of(row: Mapping[str, Any], path: str) -> Any:
+    """The same, None where there is no such field."""
+    try:
+        return lookup(row, path)
+    except Missing:
+        return None
 
 
 def paths(row: dict[str, Any], depth: int = _DEPTH) -> Iterator[str]:

@@ -15,8 +15,8 @@ from functools import lru_cache
 from evollab.evolve.blocks import fences, without_blocks
 from evollab.evolve.formats import parses
 from evollab.evolve.operation import Domain, Format, Operation
-from evollab.evolve.words import content_words, count_words, language, ngrams, only_filler, script, tokens
 from evollab.records import Instruction
+from evollab.words import content_words, count_words, language, ngrams, only_filler, script, tokens
 
 RULES: Mapping[str, str] = {
     "call_failed": "the model gave no usable reply",

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from evollab.evolve.operation import fill
-from evollab.evolve.words import content_words, count_words, tokens
+from evollab.llm.fill import fill
+from evollab.words import content_words, count_words, tokens
 
 Verdict = Literal["equal", "not equal"]
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-
-_SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 Shape = Literal["paper", "tail"]
 """How an evolver is asked. "paper": the rules and the whole rewriting, for models that follow
 instructions. "tail": worked examples and a forced beginning; the program keeps the original and the
 model writes 5 to 20 words. Models under about a billion parameters can only do the second."""
-
-
-def fill(template: str, **values: str) -> str:
-    """`template` with each {{name}} replaced, in one pass: braces or slot names inside a value stay
-    what they are. Raises KeyError on a name that was not given."""
-    return _SLOT.sub(lambda slot: values[slot.group(1)], template)
 
 
 @dataclass(frozen=True, slots=True)

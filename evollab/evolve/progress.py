@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evollab.evolve.outlet import Outlet
 from evollab.llm.session import Session
+from evollab.llm.watching import money, seconds
 
 if TYPE_CHECKING:
     from evollab.evolve.step import Result
-
-_TERMINAL_SECONDS = 0.5
-_PLAIN_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -25,24 +20,6 @@ class Total:
     """How many seeds there are, once somebody has counted."""
 
     seeds: int | None = None
-
-
-def say(text: str) -> None:
-    """Words for people: stderr."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def seconds(value: float) -> str:
-    """A duration for people: "41 s", "3 min 05 s", "2 h 10 min"."""
-    value = int(value)
-    if value < 60:
-        return f"{value} s"
-    minutes, rest = divmod(value, 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def money(usd: float, unpriced: bool) -> str:
-    return f"${usd:,.4f}" if usd and usd < 0.1 else f"${usd:,.2f}" if not unpriced else "price unknown"
 
 
 class Ticker:
@@ -84,19 +61,6 @@ class Ticker:
             left,
         ]
         return " | ".join(part for part in parts if part)
-
-
-async def watch(line: Callable[[], str]) -> None:
-    """Show `line()` until cancelled; then once more, and leave a clean line."""
-    terminal = sys.stderr.isatty()
-    try:
-        while True:
-            await asyncio.sleep(_TERMINAL_SECONDS if terminal else _PLAIN_SECONDS)
-            start, end = ("\r\x1b[2K", "") if terminal else ("", "\n")
-            print(start + line(), end=end, file=sys.stderr, flush=True)
-    finally:
-        if terminal:
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
 def summary(run: Path, result: Result) -> str:

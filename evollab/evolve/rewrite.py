@@ -9,11 +9,12 @@ from typing import Protocol
 
 from evollab import rng
 from evollab.evolve.blocks import Protected, protect, restore
-from evollab.evolve.operation import Format, Operation, Shape, Tail, fill
+from evollab.evolve.operation import Format, Operation, Shape, Tail
 from evollab.evolve.tables import figure_name, named_things, table
-from evollab.evolve.words import count_words, reads_as_request, tokens, topic
 from evollab.llm import CallFailed, Model, Reply, Request, Sampling
+from evollab.llm.fill import fill
 from evollab.records import Instruction, Message
+from evollab.words import count_words, reads_as_request, tokens, topic
 
 _HISTORY_CHARACTERS = 6000
 _TAIL_CHARACTERS = 1000

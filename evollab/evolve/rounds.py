@@ -13,10 +13,10 @@ from evollab.evolve.eliminate import ALL_CHECKS, PAPER_CHECKS, Attempt, bad_resp
 from evollab.evolve.gain import added_nothing, judge_prompt, read_verdict
 from evollab.evolve.operation import Domain, Format, Operation, Shape
 from evollab.evolve.rewrite import Proposal, propose, too_long
-from evollab.evolve.words import count_words
 from evollab.llm import CallFailed, Model, Reply, Request, Sampling
 from evollab.llm.stop import Stopped
 from evollab.records import Dropped, Instruction, Message, digest
+from evollab.words import count_words
 
 _SLACK = 1.5
 _JUDGING = Sampling(temperature=0.0, top_p=1.0, max_tokens=128)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,11 +17,12 @@ from evollab.data.files import input_digest, read_seeds
 from evollab.evolve.options import EvolveOptions
 from evollab.evolve.outlet import Outlet
 from evollab.evolve.plan import make_plan, parse_extra, parse_pairs
-from evollab.evolve.progress import Ticker, Total, say, watch
+from evollab.evolve.progress import Ticker, Total
 from evollab.evolve.rounds import Lineage, Plan, lineage
 from evollab.llm.journal import NO_ROOM, DiskFull
 from evollab.llm.session import Session, session
 from evollab.llm.stop import Stop
+from evollab.llm.watching import say, watched
 from evollab.records import EvolError, Instruction, Rejected
 from evollab.runs import Step, locked, open_step, whole_file
 
@@ -204,34 +204,6 @@ async def grow_few(plan: Plan, seeds: Sequence[Instruction], opened: Session) ->
     if opened.stop.reason:
         raise opened.stop.error or EvolError(f"stopped: {opened.stop.reason}", "run it again to go on")
     return lineages
-
-
-@contextlib.asynccontextmanager
-async def watched(line: Callable[[], str], stop: Stop) -> AsyncIterator[None]:
-    """Progress, and signals: the first Ctrl-C (or SIGTERM) lets what is in flight land, the second
-    ends at once."""
-    loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
-    assert main is not None
-
-    def interrupt(number: signal.Signals) -> None:
-        if stop.reason:
-            main.cancel()
-            return
-        stop.because(f"interrupted ({number.name})", exit_code=128 + number)
-        say("\nstopping: waiting for the replies in flight (once more: at once)")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt, number)
-    watcher = asyncio.create_task(watch(line))
-    try:
-        yield
-    finally:
-        watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 def _failures(outlet: Outlet) -> str:

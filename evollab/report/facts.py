@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evollab.evolve.words import count_words
 from evollab.records import Dropped, EvolError, Instruction
 from evollab.report.calls import Calls, read_calls
 from evollab.report.files import Line, RunFiles, find, in_use, is_cut, read_at, stream
 from evollab.report.lineage import Lineage, assemble, record
 from evollab.report.sample import Drops, Lineages, Place
 from evollab.report.spread import Spread
+from evollab.words import count_words
 
 LINEAGES = 20
 REJECTS = 10

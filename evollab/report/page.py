@@ -19,7 +19,6 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from evollab.evolve.eliminate import RULES
-from evollab.evolve.words import count_words
 from evollab.records import Instruction
 from evollab.report import svg
 from evollab.report.diff import compare
@@ -30,6 +29,7 @@ from evollab.report.inert import cut, inert, one_line
 from evollab.report.lineage import Lineage, reason
 from evollab.report.spread import Spread
 from evollab.runs import whole_file
+from evollab.words import count_words
 
 _HERE = Path(__file__).parent
 TEXT = 900

@@ -6,7 +6,8 @@ paper's, so that its rule against their leaking applies as published.
 
 from __future__ import annotations
 
-from evollab.evolve.operation import Domain, Format, Operation, Tail, fill
+from evollab.evolve.operation import Domain, Format, Operation, Tail
+from evollab.llm.fill import fill
 
 _DEPTH = """\
 You rewrite prompts. Take the prompt at the end and turn it into a version that a strong AI assistant finds \
