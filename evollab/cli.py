@@ -152,6 +152,10 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
         verb_parser.set_defaults(function=function)
         return verb_parser
 
+    def where(name: str) -> str:
+        return f"where to write (default: RUN/{name}, beside the step that DATA is, or runs/{name})"
+
+    data = "a run folder, another step's folder, a file, a data set's id or folder"
     runs = Path("runs/first")
     asking = (
         ("evolve", evolve, "evolve seeds over several rounds, answer what survives", runs, None),
@@ -183,15 +187,15 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
 
         add_options(one, ExportOptions)
     one = add("dedup", dedup, "remove rows that say what another row says: copies and near-duplicates")
-    one.add_argument("data", metavar="DATA", help="a run folder, a file, a data set's id or folder, or - for stdin")
-    one.add_argument("--out", type=Path, metavar="FOLDER", help="where to write it (for a run, default: RUN/dedup)")
+    one.add_argument("data", metavar="DATA", help=data)
+    one.add_argument("--out", type=Path, metavar="FOLDER", help=where("dedup"))
     if verb == "dedup":
         from evollab.data.dedup import DedupOptions
 
         add_options(one, DedupOptions)
     one = add("sample", sample, "draw rows in the mix you want, without replacement; cut them into slices")
-    one.add_argument("data", metavar="DATA", help="a run folder, a file, a data set's id or folder")
-    one.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: DATA if it is one, or runs/sample)")
+    one.add_argument("data", metavar="DATA", help=data)
+    one.add_argument("--out", type=Path, metavar="FOLDER", help=where("sample"))
     if verb == "sample":
         from evollab.data.sample import SampleOptions
 

@@ -431,7 +431,7 @@ def run_folder() -> str:
 def _a_run(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]], set[str]]:
     """Make a small run; its step.json, the columns of its tables, the files it leaves."""
     script = types.ModuleType("reference_script")
-    script.reply = lambda body: "Not Equal"  # type: ignore[attr-defined]
+    vars(script)["reply"] = lambda body: "Not Equal"
     sys.modules[script.__name__] = script
     seeds = folder / "seeds.txt"
     seeds.write_text("Explain tides to a sailor.\n")

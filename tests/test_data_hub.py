@@ -164,7 +164,7 @@ class Hub(ModuleType):
         self.calls: list[tuple[str, Any]] = []
         self.fault: Exception | None = None
         self.errors = ModuleType("huggingface_hub.errors")
-        self.errors.HTTPError = NoConnection  # type: ignore[attr-defined]
+        vars(self.errors)["HTTPError"] = NoConnection
         calls, module = self.calls, self
 
         class HfApi:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -28,8 +29,8 @@ from evollab.records import EvolError, Message
 from tests.models import raw, whole
 
 
-def ask(prompt: str = "hello", **more: object) -> Request:
-    return Request((Message("user", prompt),), **more)  # type: ignore[arg-type]
+def ask(prompt: str = "hello", **more: Any) -> Request:
+    return Request((Message("user", prompt),), **more)
 
 
 # ------------------------------------------------------------------------------------ the wire
@@ -367,9 +368,9 @@ def test_plug_points(tmp_path: Path) -> None:
         ({"max_calls": 0}, "more than 0"), ({"added_words": -1}, "0 or more"),
     ],
 )  # fmt: skip
-def test_bad_options(options: dict[str, object], says: str) -> None:
+def test_bad_options(options: dict[str, Any], says: str) -> None:
     with pytest.raises(EvolError, match=says):
-        EvolveOptions(**{"model": "openai:m", **options})  # type: ignore[arg-type]
+        EvolveOptions(**{"model": "openai:m", **options})
 
 
 def test_fields_can_be_taken_out_and_the_limit_renamed() -> None:

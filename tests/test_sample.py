@@ -51,11 +51,11 @@ def put(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:
     return str(path)
 
 
-def take(result: SampleResult, name: str = "sample.jsonl") -> Rows:
+def take(result: SampleResult, name: str = "kept.jsonl") -> Rows:
     return [orjson.loads(line) for line in (result.folder / name).read_bytes().splitlines()]
 
 
-def texts(result: SampleResult, name: str = "sample.jsonl") -> set[str]:
+def texts(result: SampleResult, name: str = "kept.jsonl") -> set[str]:
     return {row["text"] for row in take(result, name)}
 
 
@@ -94,16 +94,18 @@ def test_rows_are_those_of_the_file_byte_for_byte_and_in_its_order(tmp_path: Pat
     path.write_bytes(b"\xef\xbb\xbf" + b"\n\n".join(lines))
     for name, pack in (("odd.jsonl", bytes), ("odd.jsonl.gz", gzip.compress), ("odd.jsonl.xz", lzma.compress)):
         (tmp_path / name).write_bytes(pack(path.read_bytes()))
-        result = sample(str(tmp_path / name), tmp_path / f"out-{name}", SampleOptions(n=150, unsampled=True))
-        kept = (result.folder / "sample.jsonl").read_bytes().split(b"\n")[:-1]
-        left = (result.folder / "unsampled.jsonl").read_bytes().split(b"\n")[:-1]
+        result = sample(str(tmp_path / name), tmp_path / f"out-{name}", SampleOptions(n=150))
+        kept = (result.folder / "kept.jsonl").read_bytes().split(b"\n")[:-1]
+        removed = (result.folder / "removed.jsonl").read_bytes().split(b"\n")[:-1]
+        assert {orjson.loads(line)["reason"] for line in removed} == {"not drawn"}
+        left = [line.partition(b'"row":')[2][:-1] for line in removed]
         assert [line for line in lines if line in set(kept)] == kept
         assert sorted(kept + left) == sorted(lines)
 
 
 def test_without_replacement(draw: Callable[..., SampleResult]) -> None:
-    result = draw(by=("category,difficulty:q4",), target="uniform", n=700, unsampled=True)
-    kept, left = take(result), take(result, "unsampled.jsonl")
+    result = draw(by=("category,difficulty:q4",), target="uniform", n=700)
+    kept, left = take(result), [one["row"] for one in take(result, "removed.jsonl")]
     assert len(kept) == len({row["id"] for row in kept}) == 700
     assert {row["id"] for row in kept}.isdisjoint(row["id"] for row in left)
     assert len(kept) + len(left) == 2000
@@ -116,7 +118,7 @@ def test_the_order_of_the_file_does_not_matter(tmp_path: Path, ids: bool) -> Non
     found: list[list[set[str]]] = []
     for name in ("one", "two"):
         result = sample(put(tmp_path / f"{name}.jsonl", rows), tmp_path / name, options)
-        found.append([texts(result, file) for file in ("sample.jsonl", *(f"kept-{n}.jsonl" for n in range(1, 5)))])
+        found.append([texts(result, file) for file in ("kept.jsonl", *(f"kept-{n}.jsonl" for n in range(1, 5)))])
         random.Random(1).shuffle(rows)
     assert found[0] == found[1]
 
@@ -309,7 +311,7 @@ def holed(folder: Path) -> str:
 
 
 def test_rows_that_can_not_be_used_are_set_aside_and_counted(tmp_path: Path) -> None:
-    result = sample(holed(tmp_path), tmp_path / "o", SampleOptions(by=("category",), n=49, unsampled=True))
+    result = sample(holed(tmp_path), tmp_path / "o", SampleOptions(by=("category",), n=49))
     assert result.account["rejected"] == {
         "no field category": 1, "category is null; expected a text or a number": 1, "can't be read": 1,
     }  # fmt: skip
@@ -318,7 +320,7 @@ def test_rows_that_can_not_be_used_are_set_aside_and_counted(tmp_path: Path) -> 
     ]  # fmt: skip
     assert result.account["rows"] == 52
     assert result.account["drawn"] == 49
-    assert take(result, "unsampled.jsonl") == []
+    assert take(result, "removed.jsonl") == []
     step = json.loads((result.folder / "step.json").read_bytes())
     assert step["counts"] == {"rows": 52, "rejected": 3, "kept": 49}
 
@@ -345,8 +347,8 @@ def test_a_kill_leaves_no_half_and_the_same_call_goes_on(
         patched.setattr(module, "_raw_rows", killed)
         with pytest.raises(KeyboardInterrupt):
             sample(data, tmp_path / "o", SampleOptions(n=50, slices=2))
-    assert [path.name for path in (tmp_path / "o" / "1-sample").iterdir()] == ["step.json"]
-    assert json.loads((tmp_path / "o" / "1-sample" / "step.json").read_bytes())["state"] == "running"
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["run.lock", "step.json"]
+    assert json.loads((tmp_path / "o" / "step.json").read_bytes())["state"] == "running"
     resumed = sample(data, tmp_path / "o", SampleOptions(n=50, slices=2))
     assert not resumed.repeated
     assert texts(resumed) == texts(sample(data, tmp_path / "p", SampleOptions(n=50)))
@@ -398,20 +400,19 @@ def test_a_json_array_with_huge_numbers(tmp_path: Path) -> None:
     rows = [{"big": 10**30 + at, "text": str(at)} for at in range(10)]
     (tmp_path / "d.json").write_text(json.dumps(rows))
     result = sample(str(tmp_path / "d.json"), tmp_path / "o", SampleOptions(n=10))
-    assert [json.loads(line) for line in (result.folder / "sample.jsonl").read_text().splitlines()] == rows
+    assert [json.loads(line) for line in (result.folder / "kept.jsonl").read_text().splitlines()] == rows
 
 
 def test_a_run_folder_means_its_rows(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "1-evolve").mkdir(parents=True)
-    with pytest.raises(EvolError, match="a run without rows yet"):
+    with pytest.raises(EvolError, match="no rows yet"):
         sample(str(run), None, SampleOptions(n=3))
     rows = [seed_instruction(f"seed {at}", domain="ab"[at % 2]) for at in range(10)]
     (run / "1-evolve" / "instructions.jsonl").write_bytes(b"".join(row.to_json() + b"\n" for row in rows))
     result = sample(str(run), None, SampleOptions(by=("domain",), n=4))
-    assert result.folder == run / "2-sample"
+    assert result.folder == run / "sample"
     assert {row["id"] for row in take(result)} <= {row.id for row in rows}
-    (run / "3-other").mkdir()
     assert sample(str(run), None, SampleOptions(by=("domain",), n=4)).repeated
 
 
@@ -426,21 +427,21 @@ def test_the_same_call_finds_its_work_done_and_another_is_refused(tmp_path: Path
     (tmp_path / "target.json").write_text('{"category": "uniform"}')
     asked: dict[str, Any] = {"target": str(tmp_path / "target.json"), "n": 90}
     first = sample(data, tmp_path / "o", SampleOptions(**asked))
-    before = (first.folder / "sample.jsonl").stat().st_mtime_ns
+    before = (first.folder / "kept.jsonl").stat().st_mtime_ns
     again = sample(data, tmp_path / "o", SampleOptions(**asked))
     assert again.repeated
     assert again.account == first.account
-    assert (first.folder / "sample.jsonl").stat().st_mtime_ns == before
+    assert (first.folder / "kept.jsonl").stat().st_mtime_ns == before
     with pytest.raises(EvolError, match=r"made with other settings: n was 90, now 91"):
         sample(data, tmp_path / "o", SampleOptions(**{**asked, "n": 91}))
     (tmp_path / "target.json").write_text('{"category": "natural"}')
     with pytest.raises(EvolError, match=r"target was \[0.0\], now \[1.0\]"):
         sample(data, tmp_path / "o", SampleOptions(**asked))
     (tmp_path / "target.json").write_text('{"category": "uniform"}')
-    kept = (first.folder / "sample.jsonl").read_bytes()
-    (first.folder / "sample.jsonl").unlink()
+    kept = (first.folder / "kept.jsonl").read_bytes()
+    (first.folder / "kept.jsonl").unlink()
     assert not sample(data, tmp_path / "o", SampleOptions(**asked)).repeated
-    assert (first.folder / "sample.jsonl").read_bytes() == kept
+    assert (first.folder / "kept.jsonl").read_bytes() == kept
     put(Path(data), rows_of(1999))
     with pytest.raises(EvolError, match="data was"):
         sample(data, tmp_path / "o", SampleOptions(**asked))
@@ -458,7 +459,7 @@ def test_a_file_that_shrinks_meanwhile_leaves_nothing(
     monkeypatch.setattr(module, "_raw_rows", shrunk)
     with pytest.raises(EvolError, match="changed while it was read"):
         sample(data, tmp_path / "o", SampleOptions(n=50))
-    assert [path.name for path in (tmp_path / "o" / "1-sample").iterdir()] == ["step.json"]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["run.lock", "step.json"]
 
 
 def test_names_from_the_data_are_made_printable(tmp_path: Path) -> None:
@@ -497,7 +498,7 @@ def test_the_command_line(tmp_path: Path, data: str) -> None:
     )  # fmt: skip
     code, out, err = evol(*asked)
     assert (code, err) == (0, "")
-    assert out.startswith(f"150 of 2,000 rows drawn (seed 0): {tmp_path}/o/1-sample/sample.jsonl\n")
+    assert out.startswith(f"150 of 2,000 rows drawn (seed 0): {tmp_path}/o/kept.jsonl\n")
     assert "category: uniform; off the target by " in out
     assert "kept-3.jsonl: 50 rows" in out
     assert evol(*asked)[1] == "nothing was left to do: this sample was drawn before\n" + out
@@ -517,8 +518,8 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path, data: str) -> None:
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the folder of real data is not here")
 def test_real_data(tmp_path: Path) -> None:
     data = SHARED / "data" / "gsm8k_socratic_test.jsonl.xz"
-    result = sample(str(data), tmp_path / "o", SampleOptions(n=300, slices=3, unsampled=True))
+    result = sample(str(data), tmp_path / "o", SampleOptions(n=300, slices=3))
     lines = lzma.decompress(data.read_bytes()).splitlines()
-    kept = (result.folder / "sample.jsonl").read_bytes().splitlines()
+    kept = (result.folder / "kept.jsonl").read_bytes().splitlines()
     assert len(kept) == 300
     assert set(kept) <= set(lines)

@@ -12,14 +12,16 @@ from tests.running import Runner
 SEED = "Name three things to check before buying a used bicycle."
 
 
-def tail(runner: Runner, *completions: str, operation: str = "deepen", seed: object = SEED) -> list[dict[str, Any]]:
+def tail(
+    runner: Runner, *completions: str, operation: str = "deepen", seed: str | dict[str, Any] = SEED
+) -> list[dict[str, Any]]:
     """Run one round in the tail shape; give the completion requests that were made."""
     replies = list(completions)
 
     def reply(body: dict[str, Any]) -> object:
         return (replies.pop(0) if replies else completions[-1]) if "prompt" in body else good(body)
 
-    runner(reply, runner.seeds(seed), rounds=1, shape="tail", judging="rule", weights=(f"{operation}=1",))  # type: ignore[arg-type]
+    runner(reply, runner.seeds(seed), rounds=1, shape="tail", judging="rule", weights=(f"{operation}=1",))
     return [body for body in runner.asked if "prompt" in body]
 
 

@@ -15,7 +15,7 @@ _WIDEST = 32
 def text(account: Mapping[str, Any], folder: Path) -> str:
     """What was drawn, a table for each field, what could not be met, what was set aside."""
     drawn = account["drawn"]
-    out = [f"{drawn:,} of {account['usable']:,} rows drawn (seed {account['seed']}): {folder / 'sample.jsonl'}"]
+    out = [f"{drawn:,} of {account['usable']:,} rows drawn (seed {account['seed']}): {folder / 'kept.jsonl'}"]
     for table in account["fields"]:
         out += ["", *_table(table)]
     if account["slices"]:
