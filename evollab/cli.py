@@ -6,10 +6,12 @@ import argparse
 import asyncio
 import dataclasses
 import gc
+import importlib
 import sys
 import types
 import typing
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -139,6 +141,80 @@ def sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: what it does, its options ("module:Class" below evollab, looked up only when the verb is
+    the one asked for), its own arguments."""
+
+    name: str
+    function: Callable[[argparse.Namespace], int]
+    help: str
+    options: str = ""
+    arguments: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+
+_SEEDS = ("seeds", {"metavar": "SEEDS", "help": "a file, a data set's id or folder, or - for stdin"})
+_RUN = ("run", {"type": Path, "metavar": "RUN"})
+_EVOLVE = "evolve.options:EvolveOptions"
+
+
+def _out(what: str, default: Path | None = None, metavar: str = "FOLDER") -> tuple[str, dict[str, Any]]:
+    return "--out", {"type": Path, "metavar": metavar, "default": default, "help": what}
+
+
+def _asking(rows: int = 0) -> tuple[tuple[str, dict[str, Any]], ...]:
+    run = Path("runs/first")
+    found = (_SEEDS, _out(f"run folder (default: {run})", run, "RUN"))
+    trial = {"type": int, "default": rows, "metavar": "N", "help": f"rows to try (default: {rows})"}
+    return (*found, ("--rows", trial)) if rows else found
+
+
+def _on_rows(folder: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """The arguments of a verb that works on the rows of any data set."""
+    where = f"where to write (default: RUN/{folder}, beside the step that DATA is, or runs/{folder})"
+    data = "a run folder, another step's folder, a file, a data set's id or folder"
+    return ("data", {"metavar": "DATA", "help": data}), _out(where)
+
+
+GROUPS: dict[str, str] = {}
+"""What the first word of a verb of two words stands for."""
+VERBS: tuple[Verb, ...] = (
+    Verb("evolve", evolve, "evolve seeds over several rounds, answer what survives", _EVOLVE, _asking()),
+    Verb(
+        "preview", preview, "evolve a few rows, show them, estimate calls, tokens, money and time of all", _EVOLVE,
+        _asking(5),
+    ),
+    Verb(
+        "qualify", qualify, "is this model a fit evolver and judge? 50 rows tell, before money is spent", _EVOLVE,
+        _asking(50),
+    ),
+    Verb(
+        "show", show, "a run in the terminal: survival, calls, money; or one row's lineage", "",
+        (_RUN, ("--row", {"metavar": "ID", "help": "one lineage from seed to leaf (the beginning of an id will do)"})),
+    ),
+    Verb(
+        "report", report, "a run as one self-contained page, report.html", "",
+        (_RUN, _out("where to write it (default: RUN/report.html)", metavar="FILE")),
+    ),
+    Verb(
+        "export", export, "training data out of a run: merged, shuffled, sampled, with a data card",
+        "data.export:ExportOptions",
+        (
+            _RUN, _out("where to write it (default: RUN/export)"),
+            ("--push", {"metavar": "ORG/NAME", "help": "publish it on the Hugging Face hub"}),
+        ),
+    ),
+    Verb(
+        "dedup", dedup, "remove rows that say what another row says: copies and near-duplicates",
+        "data.dedup:DedupOptions", _on_rows("dedup"),
+    ),
+    Verb(
+        "sample", sample, "draw rows in the mix you want, without replacement; cut them into slices",
+        "data.sample:SampleOptions", _on_rows("sample"),
+    ),
+)  # fmt: skip
+
+
 def parser_of(verb: str | None) -> argparse.ArgumentParser:
     """The whole command line; the options of a verb are filled in only when it is the one asked for."""
     parser = argparse.ArgumentParser(
@@ -146,60 +222,20 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"evollab {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-
-    def add(name: str, function: Any, help: str) -> argparse.ArgumentParser:
-        verb_parser = verbs.add_parser(name, help=help, description=help)
-        verb_parser.set_defaults(function=function)
-        return verb_parser
-
-    def where(name: str) -> str:
-        return f"where to write (default: RUN/{name}, beside the step that DATA is, or runs/{name})"
-
-    data = "a run folder, another step's folder, a file, a data set's id or folder"
-    runs = Path("runs/first")
-    asking = (
-        ("evolve", evolve, "evolve seeds over several rounds, answer what survives", runs, None),
-        ("preview", preview, "evolve a few rows, show them, estimate calls, tokens, money and time of all", runs, 5),
-        ("qualify", qualify, "is this model a fit evolver and judge? 50 rows tell, before money is spent", runs, 50),
-    )
-    for name, function, words, out, rows in asking:
-        one = add(name, function, words)
-        one.add_argument("seeds", metavar="SEEDS", help="a file, a data set's id or folder, or - for stdin")
-        one.add_argument("--out", type=Path, default=out, metavar="RUN", help=f"run folder (default: {out})")
-        if rows:
-            one.add_argument("--rows", type=int, default=rows, metavar="N", help=f"rows to try (default: {rows})")
-        if verb == name:
-            from evollab.evolve.options import EvolveOptions
-
-            add_options(one, EvolveOptions)
-    one = add("show", show, "a run in the terminal: survival, calls, money; or one row's lineage")
-    one.add_argument("run", type=Path, metavar="RUN")
-    one.add_argument("--row", metavar="ID", help="one lineage from seed to leaf (the beginning of an id will do)")
-    one = add("report", report, "a run as one self-contained page, report.html")
-    one.add_argument("run", type=Path, metavar="RUN")
-    one.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: RUN/report.html)")
-    one = add("export", export, "training data out of a run: merged, shuffled, sampled, with a data card")
-    one.add_argument("run", type=Path, metavar="RUN")
-    one.add_argument("--out", type=Path, metavar="FOLDER", help="where to write it (default: RUN/export)")
-    one.add_argument("--push", metavar="ORG/NAME", help="publish it on the Hugging Face hub")
-    if verb == "export":
-        from evollab.data.export import ExportOptions
-
-        add_options(one, ExportOptions)
-    one = add("dedup", dedup, "remove rows that say what another row says: copies and near-duplicates")
-    one.add_argument("data", metavar="DATA", help=data)
-    one.add_argument("--out", type=Path, metavar="FOLDER", help=where("dedup"))
-    if verb == "dedup":
-        from evollab.data.dedup import DedupOptions
-
-        add_options(one, DedupOptions)
-    one = add("sample", sample, "draw rows in the mix you want, without replacement; cut them into slices")
-    one.add_argument("data", metavar="DATA", help=data)
-    one.add_argument("--out", type=Path, metavar="FOLDER", help=where("sample"))
-    if verb == "sample":
-        from evollab.data.sample import SampleOptions
-
-        add_options(one, SampleOptions)
+    groups: dict[str, Any] = {}
+    for one in VERBS:
+        group, _, name = one.name.rpartition(" ")
+        if group and group not in groups:
+            about = GROUPS[group]
+            inner = verbs.add_parser(group, help=about, description=about)
+            groups[group] = inner.add_subparsers(dest="what", metavar="WHAT", required=True)
+        added = groups.get(group, verbs).add_parser(name, help=one.help, description=one.help)
+        added.set_defaults(function=one.function)
+        for name, settings in one.arguments:
+            added.add_argument(name, **settings)
+        if one.options and one.name == verb:
+            module, _, options = one.options.partition(":")
+            add_options(added, getattr(importlib.import_module(f"evollab.{module}"), options))
     return parser
 
 
@@ -207,7 +243,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. Exit codes: 0 done, or stopped at a cap that was asked for; 1 calls failed and are left
     to do; 2 a mistake to mend; 130/143 stopped by a signal."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    verb = next((word for word in argv if not word.startswith("-")), None)
+    words = [word for word in argv if not word.startswith("-")][:2]
+    verb = " ".join(words if words and words[0] in GROUPS else words[:1]) or None
     parser = parser_of(verb)
     arguments = parser.parse_args(argv)
     if arguments.verb is None:

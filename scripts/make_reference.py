@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "reference"
 MADE = "<!-- Made by scripts/make_reference.py. Don't edit: change the code, then run it again. -->"
 
-VERBS = ("evolve", "preview", "qualify", "show", "report", "export", "dedup", "sample")
+VERBS = tuple(one.name for one in cli.VERBS)
 
 ENVIRONMENT = {
     "OPENAI_API_KEY": "the key for `openai:` models, unless --key-env names another variable",
@@ -149,11 +149,16 @@ def command_line() -> str:
     parts = ["# Command line", "Data goes to stdout, words to stderr. `evol VERB --help` prints what stands here."]
     for verb in VERBS:
         parser = _parser(verb)
-        asks = verb in ("evolve", "preview", "qualify")
-        elsewhere = {"help"} | ({field.name for field in dataclasses.fields(EvolveOptions)} if asks else set())
+        names = {action.dest for action in parser._actions}
+        evolves = {field.name for field in dataclasses.fields(EvolveOptions)} <= names
+        asks = {field.name for field in dataclasses.fields(ModelOptions)} <= names
+        elsewhere = {"help"} | {field.name for field in dataclasses.fields(EvolveOptions) if evolves}
+        elsewhere |= {field.name for field in dataclasses.fields(ModelOptions) if asks}
         own = [action for action in parser._actions if action.dest not in elsewhere]
-        more = "\n\nAlso: [options of evolving](#options-of-evolving), [options of models](#options-of-models)."
-        parts.append(f"## evol {verb}\n\n{parser.description}.\n\n{_options(own)}{more if asks else ''}")
+        also = ["[options of evolving](#options-of-evolving)"] if evolves else []
+        also += ["[options of models](#options-of-models)"] if asks else []
+        more = f"\n\nAlso: {', '.join(also)}." if also else ""
+        parts.append(f"## evol {verb}\n\n{parser.description}.\n\n{_options(own)}{more}")
     reaching = [field.name for field in dataclasses.fields(ModelOptions)]
     actions = {action.dest: action for action in _parser("evolve")._actions}
     evolving = [field.name for field in dataclasses.fields(EvolveOptions) if field.name not in reaching]
@@ -178,9 +183,10 @@ def command_line() -> str:
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:
-    verbs = next(a for a in cli.parser_of(verb)._actions if isinstance(a, argparse._SubParsersAction))
-    assert tuple(verbs.choices) == VERBS, tuple(verbs.choices)
-    parser: argparse.ArgumentParser = verbs.choices[verb]
+    parser = cli.parser_of(verb)
+    for word in verb.split():
+        verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+        parser = verbs.choices[word]
     return parser
 
 

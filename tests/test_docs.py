@@ -270,7 +270,7 @@ def test_every_page_can_be_found() -> None:
 def flags() -> set[str]:
     """Every flag that `evol` takes."""
     found = set[str]()
-    for verb in (None, "evolve", "preview", "qualify", "show", "report", "export", "sample", "dedup"):
+    for verb in (None, *(one.name for one in cli.VERBS)):
         parsers = [cli.parser_of(verb)]
         for parser in parsers:
             for action in parser._actions:
