@@ -26,9 +26,10 @@ ATTRIBUTES = "attributes"
 """The field in which `evol analyse` leaves what it found out about a row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RowOptions:
-    """How rows are read; every verb that works on rows has these."""
+    """How rows are read; every verb that works on rows has these. Without slots, so that options of models can
+    stand beside them in one class."""
 
     format: str | None = option("format of the data, where it can't be told", None, metavar="FORMAT")
     map: tuple[str, ...] = option("our field=their column, repeatable", (), metavar="FIELD=COLUMN")

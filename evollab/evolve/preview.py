@@ -7,9 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 from evollab.evolve.options import EvolveOptions
-from evollab.evolve.plan import make_plan, parse_extra
+from evollab.evolve.plan import make_plan
 from evollab.evolve.rounds import Lineage
 from evollab.evolve.step import chosen_seeds, grow_few
+from evollab.llm.pairs import parse_extra
 from evollab.llm.session import Session, session
 from evollab.llm.watching import say, seconds
 from evollab.records import EvolError

@@ -19,11 +19,12 @@ from typing import Any
 from evollab.evolve.eliminate import RULES
 from evollab.evolve.gain import EQUAL_PAIRS, UNEQUAL_PAIRS, judge_prompt, read_verdict
 from evollab.evolve.options import EvolveOptions
-from evollab.evolve.plan import QUALIFY, make_plan, parse_extra
+from evollab.evolve.plan import QUALIFY, make_plan
 from evollab.evolve.rounds import Lineage, Plan
 from evollab.evolve.step import chosen_seeds, grow_few
 from evollab.llm import CallFailed, Model, Request, Sampling
 from evollab.llm.fill import fill
+from evollab.llm.pairs import parse_extra
 from evollab.llm.session import session
 from evollab.llm.watching import say
 from evollab.records import EvolError, Instruction, Message

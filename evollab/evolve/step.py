@@ -16,10 +16,11 @@ from typing import Any
 from evollab.data.files import input_digest, read_seeds
 from evollab.evolve.options import EvolveOptions
 from evollab.evolve.outlet import Outlet
-from evollab.evolve.plan import make_plan, parse_extra, parse_pairs
+from evollab.evolve.plan import make_plan
 from evollab.evolve.progress import Ticker, Total
 from evollab.evolve.rounds import Lineage, Plan, lineage
 from evollab.llm.journal import NO_ROOM, DiskFull
+from evollab.llm.pairs import parse_extra, parse_pairs
 from evollab.llm.session import Session, session
 from evollab.llm.stop import Stop
 from evollab.llm.watching import say, watched
