@@ -125,11 +125,45 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def analyse(arguments: argparse.Namespace) -> int:
+    from evollab.data.analyse import AnalyseOptions, estimate_cost
+    from evollab.data.analyse import analyse as step
+    from evollab.report.analysis import write_analysis
+
+    options = read_options(arguments, AnalyseOptions)
+    if options.estimate:
+        print(run(estimate_cost(arguments.data, options)))
+        return 0
+    result = run(step(arguments.data, arguments.out, options))
+    print(result)
+    print(write_analysis(result.folder))
+    return result.exit_code
+
+
 def dedup(arguments: argparse.Namespace) -> int:
     from evollab.data.dedup import DedupOptions
     from evollab.data.dedup import dedup as step
 
     print(step(arguments.data, arguments.out, read_options(arguments, DedupOptions)))
+    return 0
+
+
+def decontaminate(arguments: argparse.Namespace) -> int:
+    from evollab.evals.contamination import ContaminationOptions
+    from evollab.evals.contamination import decontaminate as step
+    from evollab.llm.session import ModelOptions
+
+    options, models = read_options(arguments, ContaminationOptions), read_options(arguments, ModelOptions)
+    result = run(step(arguments.data, arguments.out, options, models))
+    print(result)
+    return result.exit_code
+
+
+def select(arguments: argparse.Namespace) -> int:
+    from evollab.data.select import select as step
+    from evollab.data.selecting import SelectOptions
+
+    print(step(arguments.data, arguments.out, read_options(arguments, SelectOptions)))
     return 0
 
 
@@ -143,8 +177,8 @@ def sample(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb: what it does, its options ("module:Class" below evollab, looked up only when the verb is
-    the one asked for), its own arguments."""
+    """One verb: what it does, its options ("module:Class" below evollab, parted by blanks, looked up only
+    when the verb is the one asked for), its own arguments."""
 
     name: str
     function: Callable[[argparse.Namespace], int]
@@ -205,8 +239,20 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "analyse", analyse, "what a data set holds: attributes of each row, distributions, breadth, duplicates; a page",
+        "data.analyse:AnalyseOptions", _on_rows("analysis"),
+    ),
+    Verb(
         "dedup", dedup, "remove rows that say what another row says: copies and near-duplicates",
         "data.dedup:DedupOptions", _on_rows("dedup"),
+    ),
+    Verb(
+        "decontaminate", decontaminate, "remove rows that hold items of benchmarks, word for word or reworded",
+        "evals.contamination:ContaminationOptions llm.session:ModelOptions", _on_rows("decontamination"),
+    ),
+    Verb(
+        "select", select, "choose the rows to train on: by difficulty and quality, by variety, by what the model lacks",
+        "data.selecting:SelectOptions", _on_rows("selection"),
     ),
     Verb(
         "sample", sample, "draw rows in the mix you want, without replacement; cut them into slices",
@@ -234,8 +280,9 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
         for name, settings in one.arguments:
             added.add_argument(name, **settings)
         if one.options and one.name == verb:
-            module, _, options = one.options.partition(":")
-            add_options(added, getattr(importlib.import_module(f"evollab.{module}"), options))
+            for place in one.options.split():
+                module, _, options = place.partition(":")
+                add_options(added, getattr(importlib.import_module(f"evollab.{module}"), options))
     return parser
 
 

@@ -34,8 +34,8 @@ class Datasets(ModuleType):
         self.found: Any = []
         self.fault: Exception | None = None
 
-    def load_dataset(self, name: str, **options: Any) -> Iterator[dict[str, Any]]:
-        self.asked.append((name, options))
+    def load_dataset(self, path: str, **options: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append((path, options))
         if self.fault:
             raise self.fault
         return iter(self.found)
@@ -97,7 +97,14 @@ def test_rows_of_a_data_set(datasets: Datasets) -> None:
     assert first.source is not None
     assert second.source is not None
     assert (first.source.file, first.source.line, second.source.line) == ("org/name", 1, 2)
+    assert texts("org/name/main:test") == ["a", "c"]
+    assert datasets.asked[-1] == ("org/name", {"name": "main", "split": "test", "streaming": True})
     assert input_digest("org/name:test") == {"file": "org/name:test", "bytes": None, "digest": None}
+
+
+def test_three_parts_without_a_split_are_a_path() -> None:
+    with pytest.raises(EvolError, match="no such file"):
+        texts("org/name/main")
 
 
 def test_a_data_set_that_cannot_be_read(datasets: Datasets) -> None:

@@ -117,22 +117,25 @@ class Distributions:
         return told
 
     def _merged(self) -> tuple[list[int], list[str]]:
-        """For each group its place on the page, and the names there: rounds in order, others by their
-        size; beyond the eighth they are one."""
-        found = list(self._names)
-        if len(found) < 2:
-            return [-1] * len(found), []
+        """For each group its place on the page, and the names there."""
         sizes = Counter(self._groups)
-        if self.by == "round":
-            order = sorted(found, key=lambda name: (_round(name), name))
-        else:
-            order = sorted(found, key=lambda name: (-sizes[self._names[name]], name))
-        shown = order if len(order) <= MOST_GROUPS else order[: MOST_GROUPS - 1]
-        names = [_called(name, self.by) for name in shown]
-        if len(order) > MOST_GROUPS:
-            names.append("later rounds" if self.by == "round" else OTHER)
-        places = {name: min(at, MOST_GROUPS - 1) for at, name in enumerate(order)}
-        return [places[name] for name in found], names
+        shown = shown_groups({name: sizes[at] for name, at in self._names.items()}, self.by)
+        names = list(dict.fromkeys(shown.values()))
+        return [names.index(shown[name]) if shown else -1 for name in self._names], names
+
+
+def shown_groups(sizes: Mapping[str, int], by: str) -> dict[str, str]:
+    """What the page calls each group, in the order in which it shows them: rounds in order, others by their
+    size, what comes after the seventh as one where there are more than eight. {} for fewer than two groups."""
+    if len(sizes) < 2:
+        return {}
+    if by == "round":
+        order = sorted(sizes, key=lambda name: (_round(name), name))
+    else:
+        order = sorted(sizes, key=lambda name: (-sizes[name], name))
+    shown = order if len(order) <= MOST_GROUPS else order[: MOST_GROUPS - 1]
+    rest = "later rounds" if by == "round" else OTHER
+    return {name: _called(name, by) if at < len(shown) else rest for at, name in enumerate(order)}
 
 
 def _is_number(value: object) -> TypeGuard[float]:

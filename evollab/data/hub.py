@@ -14,16 +14,18 @@ from evollab.data.rows import Row, excerpt
 from evollab.records import EvolError
 
 INSTALL = "pip install 'evollab[hub]'"
-_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_PART = r"[A-Za-z0-9][\w.-]{0,95}"
+_ID = re.compile(rf"({_PART}/{_PART})(?:/({_PART}))?", re.ASCII)
 _SAVED = ("dataset_info.json", "dataset_dict.json")
 TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
 
 
 def is_id(name: str) -> bool:
-    """Whether `name` can only be a data set on the hub: ORG/NAME or ORG/NAME:SPLIT, and neither a
-    file here nor named like one."""
+    """Whether `name` can only be a data set on the hub: ORG/NAME, ORG/NAME:SPLIT or, of a data set with
+    several configurations, ORG/NAME/CONFIG:SPLIT; and neither a file here nor named like one."""
     repository, _, split = name.partition(":")
-    if not _ID.fullmatch(repository) or (split and not re.fullmatch(r"\w[\w.-]*", split, re.ASCII)):
+    found = _ID.fullmatch(repository)
+    if not found or (found[2] and not split) or (split and not re.fullmatch(r"\w[\w.-]*", split, re.ASCII)):
         return False
     path = Path(name)
     return not (path.exists() or path.parent.exists() or has_data_name(path))
@@ -37,9 +39,11 @@ def rows(id: str) -> Iterator[Row]:
     hub can't be reached.
     """
     datasets = _datasets(f"{id}: no such file, and to read it as a data set's id")
-    repository, _, split = id.partition(":")
+    place, _, split = id.partition(":")
+    owner, name, *config = place.split("/")
+    more = {"name": config[0]} if config else {}
     try:
-        found = datasets.load_dataset(repository, split=split or "train", streaming=True)
+        found = datasets.load_dataset(f"{owner}/{name}", **more, split=split or "train", streaming=True)
         yield from _numbered(found)
     except (OSError, ValueError) as error:
         raise EvolError(
@@ -96,7 +100,7 @@ def push(folder: Path, repository: str, *, files: Iterable[str], public: bool = 
     environment variable HF_TOKEN alone and never shown. Raises EvolError without the extra, without
     a token, for a name that is none, and with the hub's own words when it refuses.
     """
-    if not _ID.fullmatch(repository):
+    if repository.count("/") > 1 or not _ID.fullmatch(repository):
         raise EvolError(f"--push {excerpt(repository, 60)}: expected ORG/NAME")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
