@@ -398,3 +398,16 @@ def test_exported_rows_are_seeds_again(run: Path, tmp_path: Path) -> None:
         result = export_run(run, tmp_path / shape, ExportOptions(format=shape))
         texts = [seed.text for seed in read_seeds(str(result.file), reject=lambda bad: pytest.fail(bad.reason))]
         assert sorted(texts) == sorted(row.text for row in lineages(10))
+
+
+def test_what_a_later_step_kept_can_be_exported(tmp_path: Path) -> None:
+    rows = lineages(10)
+    run = a_run(tmp_path / "run", rows)
+    kept = [orjson.dumps({**orjson.loads(row.to_json()), "attributes": {"difficulty": 3}}) for row in rows[::2]]
+    (run / "selection").mkdir()
+    (run / "selection" / "kept.jsonl").write_bytes(b"\n".join(kept) + b"\n")
+    (run / "selection" / "step.json").write_bytes(orjson.dumps({"step": "selection", "state": "complete"}))
+    result = export_run(run / "selection", None, ExportOptions())
+    assert result.file == run / "export" / "train.jsonl"
+    assert result.rows == len(kept)
+    assert "openai:m" in result.card.read_text("utf-8"), "the card tells how the run made them"

@@ -21,8 +21,10 @@ import orjson
 from evollab import rng
 from evollab.data import hub, targets
 from evollab.data.card import MARK, Contents, Export, write_card
+from evollab.data.items import ATTRIBUTES
+from evollab.data.rowstep import place_of
 from evollab.data.tables import DUCKDB, no_pattern
-from evollab.records import EvolError, Instruction
+from evollab.records import EvolError, Instruction, from_dict
 from evollab.runs import read_step, whole_file
 
 ROWS = "instructions.jsonl"
@@ -97,8 +99,12 @@ def export_run(run: Path, out: Path | None, options: ExportOptions, *, push: str
     Raises EvolError where there are no rows to export, where `out` holds a README.md of another make,
     and for everything that the hub refuses.
     """
-    step = run / STEP if (run / STEP).is_dir() else run
-    result = export(step / ROWS, run / "export" if out is None else out, options, read_step(step) or {})
+    place = place_of(str(run), out, "export")
+    rows, folder = Path(place.source), place.folder
+    if rows == run:  # no step of ours made it; where it holds no rows either, reading them says so
+        rows, folder = run / ROWS, out or run / "export"
+    made = rows.parent if rows.name == ROWS else rows.parent.parent / STEP
+    result = export(rows, folder, options, read_step(made) or {})
     if push is None:
         return result
     files = (result.file.name, result.card.name)
@@ -192,9 +198,17 @@ def _unusable(row: Instruction, options: ExportOptions) -> str:
 
 def _parse(line: bytes, place: str) -> Instruction:
     try:
-        return Instruction.from_json(line)
+        return _row(line)
     except orjson.JSONDecodeError as error:
         raise EvolError(f"{place}: not JSON ({error}); expected the rows of a run") from None
+
+
+def _row(line: bytes) -> Instruction:
+    """A row of a run, or what a later step left of it: `evol analyse` puts attributes beside its fields."""
+    fields = orjson.loads(line)
+    if isinstance(fields, dict):
+        fields.pop(ATTRIBUTES, None)
+    return from_dict(Instruction, fields)
 
 
 def _order(keys: Sequence[int], options: ExportOptions) -> Sequence[int]:
@@ -208,7 +222,7 @@ def _fetch(path: Path, starts: Sequence[int], order: Sequence[int]) -> Iterator[
     with path.open("rb") as file:
         for index in order:
             file.seek(starts[index])
-            yield Instruction.from_json(file.readline())
+            yield _row(file.readline())
 
 
 def _write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
