@@ -112,9 +112,17 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def report(arguments: argparse.Namespace) -> int:
+    from evollab.report.analysis import write_analysis, write_sample
     from evollab.report.page import write_report
 
-    print(write_report(arguments.run, arguments.out or arguments.run / "report.html"))
+    run: Path = arguments.run
+    if (run / "analysis.json").is_file():
+        beside = [folder for folder in (run / "sample", run.parent / "sample") if (folder / "sample.json").is_file()]
+        print(write_analysis(run, arguments.out, beside))
+    elif (run / "sample.json").is_file():
+        print(write_sample(run, arguments.out))
+    else:
+        print(write_report(run, arguments.out or run / "report.html"))
     return 0
 
 
@@ -136,7 +144,8 @@ def analyse(arguments: argparse.Namespace) -> int:
         return 0
     result = run(step(arguments.data, arguments.out, options))
     print(result)
-    print(write_analysis(result.folder))
+    drawn = result.folder.parent / "sample"
+    print(write_analysis(result.folder, samples=[drawn] if (drawn / "sample.json").is_file() else []))
     return result.exit_code
 
 
@@ -227,8 +236,8 @@ VERBS: tuple[Verb, ...] = (
         (_RUN, ("--row", {"metavar": "ID", "help": "one lineage from seed to leaf (the beginning of an id will do)"})),
     ),
     Verb(
-        "report", report, "a run as one self-contained page, report.html", "",
-        (_RUN, _out("where to write it (default: RUN/report.html)", metavar="FILE")),
+        "report", report, "a run, an analysis or a sample as one self-contained page", "",
+        (_RUN, _out("where to write it (default: report.html, analysis.html or sample.html in it)", metavar="FILE")),
     ),
     Verb(
         "export", export, "training data out of a run: merged, shuffled, sampled, with a data card",

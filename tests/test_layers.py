@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "evollab"
 FLOORS = (
-    ("records", "rng", "plugs", "runs", "words", "chat"),
+    ("records", "rng", "plugs", "runs", "words", "chat", "pieces", "owntemplate"),
     ("llm",),
     ("data",),
     ("sandbox",),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evollab.report.diff import compare
-from evollab.report.inert import cut, inert, one_line
+from evollab.inert import cut, inert, one_line
 
 WORDS = st.lists(
     st.sampled_from(["a", "the", "rain", "falls", ",", ".", "\n\n", "x_1", "雨", "が降る", "don't"]), max_size=30

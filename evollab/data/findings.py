@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from evollab.data import formats
 from evollab.data.dedup import DedupOptions, dedup
-from evollab.data.items import RowOptions, evolved
+from evollab.data.items import RowOptions, read_items
 from evollab.data.rowstep import REMOVED, RowStep
 from evollab.runs import read_step
 
@@ -33,10 +32,10 @@ def duplicates(at: RowStep, options: Any) -> dict[str, Any]:
         {"name": "exact", "rows": counts["exact"], "threshold": 1.0},
         {"name": "near", "rows": counts["near"], "threshold": options.near},
     ]
-    return {"rows": counts["rows"], "kinds": kinds, "examples": _pairs(found.folder / REMOVED, options)}
+    return {"rows": counts["rows"], "kinds": kinds, "examples": _pairs(at.source, found.folder / REMOVED, options)}
 
 
-def _pairs(path: Path, options: RowOptions) -> list[dict[str, Any]]:
+def _pairs(source: str, path: Path, options: RowOptions) -> list[dict[str, Any]]:
     """Some of the removed rows beside the rows that stay: of each kind as many, those least alike first, because
     they are the ones to look at."""
     with path.open("rb") as file:
@@ -45,36 +44,30 @@ def _pairs(path: Path, options: RowOptions) -> list[dict[str, Any]]:
     for kind in ("near", "exact"):
         own = sorted((row for row in rows if row["reason"] == kind), key=lambda row: (row["similarity"], row["line"]))
         found += own[: _EXAMPLES - 5 if kind == "near" else _EXAMPLES - len(found)][:_EXAMPLES]
-    shape = _shape_of(options)
+    texts = _texts(source, options, {row["stays"]["line"] for row in found} | {row["line"] for row in found})
     return [
         {
             "kind": row["reason"],
             "similarity": row["similarity"],
-            "stays": {"text": row["stays"]["text"], "id": _id(row["stays"]["id"]), "line": row["stays"]["line"]},
-            "goes": {"text": _text(row["row"], shape)[:_SHOWN], "id": _id(row["id"]), "line": row["line"]},
+            "stays": {"text": texts[row["stays"]["line"]], "id": _id(row["stays"]["id"]), "line": row["stays"]["line"]},
+            "goes": {"text": texts[row["line"]], "id": _id(row["id"]), "line": row["line"]},
         }
         for row in found
     ]
 
 
-def _shape_of(options: RowOptions) -> formats.Shape | None:
-    mapping = options.mapping()
-    if mapping:
-        return formats.mapped(mapping)
-    return formats.SHAPES.get(options.format) if options.format else None
-
-
-def _text(fields: Mapping[str, Any], shape: formats.Shape | None) -> str:
-    """What users say in a row."""
-    shape = shape or (evolved if "root_id" in fields and "text" in fields else formats.detect(fields))
-    if shape is None:
-        return ""
-    try:
-        example = shape(fields)
-    except formats.BadFields:
-        return ""
-    said = [turn.content for turn in example.turns if turn.role == "user"]
-    return "\n\n".join([*said, example.input] if example.input else said)
+def _texts(source: str, options: RowOptions, lines: set[int]) -> dict[int, str]:
+    """What users say in the rows of these numbers: `removed.jsonl` has it in the normal form alone."""
+    wanted = RowOptions(format=options.format, map=options.map)
+    found: dict[int, str] = dict.fromkeys(lines, "")
+    left = set(lines)
+    for item in read_items(source, wanted, lambda _: None):
+        if item.number in left:
+            found[item.number] = item.asked[:_SHOWN]
+            left.discard(item.number)
+        if not left:
+            break
+    return found
 
 
 def _id(id: Any) -> str | None:
@@ -84,7 +77,7 @@ def _id(id: Any) -> str | None:
 def contamination(at: RowStep) -> dict[str, Any] | None:
     """What `evol decontaminate` found in the same rows: in the folder `decontamination` in or beside the step's.
 
-    JSON as `report.analysis_facts.Contamination` has it; None where no such step was made from these rows.
+    What `decontamination.json` holds, which the page reads; None where no such step was made from these rows.
     """
     for folder in _beside(at.folder):
         before = read_step(folder)

@@ -16,9 +16,9 @@ from typing import Any
 
 import orjson
 
+from evollab.inert import cut
 from evollab.llm.store import DATABASE, JOURNAL
 from evollab.records import EvolError
-from evollab.report.inert import cut
 
 SHOWN = 10
 EXCERPT = 700

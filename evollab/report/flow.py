@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from evollab.inert import one_line
 from evollab.report.facts import Cell
 from evollab.report.figures import percent
-from evollab.report.inert import one_line
 from evollab.report.svg import NAME, drawing, el, text
 
 _MOST_RULES = 6

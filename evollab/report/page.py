@@ -6,37 +6,28 @@ Everything that a model, a file or a stranger wrote reaches the page as escaped 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from evollab.evolve.eliminate import RULES
+from evollab.inert import inert, one_line
 from evollab.records import Instruction
 from evollab.report import svg
-from evollab.report.diff import compare
+from evollab.report.document import fill, for_script
 from evollab.report.facts import Cell, RunFacts, add_up, collect
 from evollab.report.figures import big, duration, number, percent, usd
 from evollab.report.flow import flow_across, flow_down
-from evollab.report.inert import cut, inert, one_line
 from evollab.report.lineage import Lineage, reason
+from evollab.report.marked import TEXT, changed, compared, shown
+from evollab.report.settings import flat
 from evollab.report.spread import Spread
 from evollab.runs import whole_file
 from evollab.words import count_words
 
-_HERE = Path(__file__).parent
-TEXT = 900
-RESPONSE = 2400
-_COMPARED = 6000
-_REMOVED = 90
-_UNCHANGED = 360
 _ROUNDS_ACROSS = 5
 
 
@@ -55,19 +46,17 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 
 def render(facts: RunFacts) -> bytes:
     """The page of a run, UTF-8."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        num=number, big=big, usd=usd, pct=percent, took=duration, text=shown, safe_text=inert,
-        changed=changed, breakable=breakable, reason=reason, line=one_line,
-    )  # fmt: skip
-    style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    template = environment.from_string((_HERE / "page.html.j2").read_text("utf-8"))
-    page = template.render(
+    filters: dict[str, Callable[..., Any]] = {
+        "num": number, "big": big, "usd": usd, "pct": percent, "took": duration, "text": shown, "safe_text": inert,
+        "changed": changed, "breakable": breakable, "reason": reason, "line": one_line,
+    }  # fmt: skip
+    return fill(
+        "page.html.j2",
+        ["page.css"],
+        "page.js",
+        filters,
         facts=facts,
-        style=Markup(style),
-        script=Markup(script),
-        policy=_policy(style, script),
-        numbers=Markup(_for_script(numbers(facts))),
+        numbers=for_script(numbers(facts)),
         charts=_charts(facts),
         bar=svg.bar,
         survival=_survival(facts),
@@ -76,26 +65,9 @@ def render(facts: RunFacts) -> bytes:
         operations=sorted({cell.operation for cell in facts.cells}),
         drops={rule: [d for d in facts.drops if d.dropped.rule == rule] for rule in facts.rules},
         dropped_total=add_up(0, "", facts.cells).dropped,
-        options=dict(_flat(facts.config)),
-        inputs=dict(_flat(facts.inputs)),
+        options=dict(flat(facts.config)),
+        inputs=dict(flat(facts.inputs)),
     )
-    return page.encode("utf-8", "replace")
-
-
-def _policy(style: str, script: str) -> str:
-    def source(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    return (
-        f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _for_script(value: object) -> str:
-    """JSON that no HTML parser can read as markup."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def numbers(facts: RunFacts) -> dict[str, Any]:
@@ -208,99 +180,12 @@ def _thread(line: Lineage, facts: RunFacts) -> _Thread:
 
 
 def _attempt(row: Instruction, parent: Instruction, rule: str = "", detail: str = "") -> _Attempt:
-    text, rewrite = _compared(row, parent, TEXT)
+    text, rewrite = compared(row, parent, TEXT)
     words = count_words(row.prompt) - count_words(parent.prompt)
     grown = f"{words:+,} word{'' if abs(words) == 1 else 's'}".replace("-", "\u2212")
     return _Attempt(row, text, f"new text, {grown}" if rewrite else grown, rule, detail)
 
 
-def changed(child: Instruction, parent: Instruction | None, limit: int = TEXT) -> Markup:
-    """The child's text with what came marked <ins> and what went <del>; plain where all is new."""
-    return _compared(child, parent, limit)[0]
-
-
-def _compared(child: Instruction, parent: Instruction | None, limit: int) -> tuple[Markup, bool]:
-    """The marked text, and whether it is new as a whole (and so not marked)."""
-    text, left = cut(inert(child.prompt), _COMPARED)
-    change = compare(cut(inert(parent.prompt), _COMPARED)[0], text) if parent else None
-    if change is None or change.rewrite:
-        return _limited([("same", text)], limit, left), change is not None
-    return _limited([(piece.kind, piece.text) for piece in change.pieces], limit, left), False
-
-
-def _limited(pieces: list[tuple[str, str]], limit: int, left: int) -> Markup:
-    """The pieces until `limit` characters of the text are out; `left`: characters cut off before.
-
-    A long stretch that stayed as it was is shown by its two ends: it stands in full at the parent.
-    """
-    out: list[Markup] = []
-    for kind, text in pieces:
-        if kind == "removed":
-            if limit > 0:
-                gone, more = cut(text, _REMOVED)
-                out.append(svg.el("del", {}, gone + ("…" if more else "")))
-            continue
-        if kind == "same" and len(pieces) > 1 and len(text) > _UNCHANGED and limit > 0:
-            start, _ = cut(text, _UNCHANGED // 3)
-            end = text[-_UNCHANGED // 3 :].partition(" ")[2]
-            out += [escape(start), _aside(f" … {len(text) - len(start) - len(end):,} characters as before … ")]
-            out.append(escape(end))
-            limit -= len(start) + len(end)
-            continue
-        head, more = cut(text, max(limit, 0))
-        limit -= len(text)
-        left += more
-        bare = head.strip() if kind == "added" else ""
-        if bare:  # white space around an addition isn't marked
-            before = head.index(bare)
-            out += [escape(head[:before]), svg.el("ins", {}, bare), escape(head[before + len(bare) :])]
-        else:
-            out.append(escape(head))
-    if left:
-        out.append(_aside(f" … {left:,} more characters"))
-    return Markup("").join(out)
-
-
-def _aside(words: str) -> Markup:
-    return svg.el("span", {"class": "more"}, words)
-
-
-def shown(text: str | None, limit: int = TEXT) -> Markup:
-    """Foreign text, inert and cut."""
-    head, left = cut(inert(text or ""), limit)
-    return _limited([("same", head)], limit, left)
-
-
 def breakable(name: str) -> Markup:
     """A rule's name that may break after its underscores."""
     return Markup("_<wbr>").join(one_line(name, 40).split("_"))
-
-
-def _flat(values: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Name and value of every option; what is inside another gets both names."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value and depth < 4:
-            yield from _flat(value, f"{before}{name}.", depth + 1)
-        else:
-            yield f"{before}{name}", _value(value)
-
-
-def _value(value: Any) -> str:
-    """An option's value as a person reads it."""
-    match value:
-        case None:
-            return "default"
-        case True:
-            return "yes"
-        case False:
-            return "no"
-        case str():
-            return value or "none"
-        case [] | {}:
-            return "none"
-        case list() if all(isinstance(item, str) for item in value):
-            return ", ".join(value)
-        case Mapping() | list():
-            return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-        case _:
-            return str(value)

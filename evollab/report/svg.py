@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
 
+from evollab.inert import inert, one_line
 from evollab.report.figures import duration
-from evollab.report.inert import inert, one_line
 from evollab.report.spread import Spread
 
 _BINS = 90
@@ -41,21 +41,21 @@ def drawing(width: float, height: float, label: str, *children: object, cls: str
     return el("svg", {"class": f"chart {cls}", "role": "img", "aria-label": label, **shape}, *children)
 
 
-def _fluid(height: float, label: str, *children: object, cls: str) -> Markup:
+def fluid(height: float, label: str, *children: object, cls: str) -> Markup:
     """A picture as wide as its place, `height` pixels high; x positions inside are per cents, so that
     letters keep their size on every screen."""
     shape = {"width": "100%", "height": height}
     return el("svg", {"class": f"chart {cls}", "role": "img", "aria-label": label, **shape}, *children)
 
 
-def _stretched(y: float, height: float, path: str, cls: str) -> Markup:
+def stretched(y: float, height: float, path: str, cls: str) -> Markup:
     """A shape drawn in a box 1000 wide, stretched to the width that there is."""
     box = {"viewBox": f"0 0 1000 {height:g}", "preserveAspectRatio": "none"}
     shape = el("path", {"d": path, "class": cls})
     return el("svg", {"x": 0, "y": y, "width": "100%", "height": height, **box}, shape)
 
 
-def _level(y: float, cls: str, start: str = "0", end: str = "100%") -> Markup:
+def level(y: float, cls: str, start: str = "0", end: str = "100%") -> Markup:
     return el("line", {"x1": start, "x2": end, "y1": y, "y2": y, "class": cls})
 
 
@@ -77,12 +77,12 @@ def ridges(rows: Sequence[tuple[str, Spread]], label: str) -> Markup:
     if low < 0:
         x = _at(0, low, high)
         parts.insert(0, el("line", {"x1": x, "x2": x, "y1": 14.0, "y2": y - 4, "class": "zero"}))
-    for value in _ticks(low, high):
+    for value in ticks(low, high):
         place = _share(value, low, high)
         anchor = None if place < 0.04 else "end" if place > 0.96 else "middle"
         parts.append(text(_at(value, low, high), y + 12, _whole(value), "tick", anchor))
     told = "; ".join(f"{name}: median {spread.median}, n {spread.n}" for name, spread in rows)
-    return _fluid(y + 18, f"{label}. {told}", *parts, cls="ridges")
+    return fluid(y + 18, f"{label}. {told}", *parts, cls="ridges")
 
 
 def _ridge(name: str, spread: Spread, low: int, high: int, y: float) -> list[Markup]:
@@ -97,9 +97,9 @@ def _ridge(name: str, spread: Spread, low: int, high: int, y: float) -> list[Mar
     return [
         el("text", {"x": 0, "y": y + 13}, *named),
         text("100%", y + 13, figures, "sub", "end"),
-        _stretched(base - _RIDGE, _RIDGE, f"M0 {_RIDGE:g}{points}L1000 {_RIDGE:g}Z", "area"),
-        _level(base, "base"),
-        _level(base, "half", _at(q25, low, high), _at(q75, low, high)),
+        stretched(base - _RIDGE, _RIDGE, f"M0 {_RIDGE:g}{points}L1000 {_RIDGE:g}Z", "area"),
+        level(base, "base"),
+        level(base, "half", _at(q25, low, high), _at(q75, low, high)),
         el("circle", {"cx": _at(q50, low, high), "cy": base, "r": 4, "class": "median"}),
     ]
 
@@ -128,7 +128,7 @@ def _at(value: float, low: float, high: float) -> str:
     return f"{_share(value, low, high) * 100:.2f}%"
 
 
-def _ticks(low: int, high: int) -> list[int]:
+def ticks(low: int, high: int) -> list[int]:
     """At most seven round values between low and high."""
     sizes = (factor * 10**power for power in range(18) for factor in (1, 2, 5))
     size = next((size for size in sizes if (high - low) / size <= 6), high - low)
@@ -153,12 +153,12 @@ def pace(counts: Sequence[int], seconds: float) -> Markup:
     peak = max(counts)
     fastest = f"peak {peak * len(counts) / seconds:,.3g} replies a second"
     steps = "".join(f"V{60 - 54 * n / peak:.1f}H{(i + 1) * 1000 / len(counts):.1f}" for i, n in enumerate(counts))
-    return _fluid(
+    return fluid(
         94,
         f"Replies over {duration(seconds)} of work; {fastest}",
         text("100%", 5, fastest, "tick", "end"),
-        _stretched(14, 60, f"M0 60{steps}V60Z", "area"),
-        _level(74, "base"),
+        stretched(14, 60, f"M0 60{steps}V60Z", "area"),
+        level(74, "base"),
         text(0, 90, "start", "tick"),
         text("100%", 90, duration(seconds), "tick", "end"),
         cls="pace",

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evollab.evolve.eliminate import RULES
+from evollab.inert import cut, inert, one_line
 from evollab.records import Instruction
 from evollab.report.diff import compare
 from evollab.report.facts import Cell, DropExample, RunFacts, add_up, collect
 from evollab.report.figures import big, duration, number, percent, usd
-from evollab.report.inert import cut, inert, one_line
 from evollab.report.lineage import Lineage, lineage, reason
 
 _PIPED_WIDTH = 120
