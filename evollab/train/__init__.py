@@ -1,0 +1,1 @@
+"""Training: supervised fine-tuning, preferences, reward models, reinforcement; metrics and checkpoints."""
