@@ -28,7 +28,7 @@ def find(package: str, name: str, attribute: str, what: str) -> Any:
     near = difflib.get_close_matches(name, known, 1)
     raise EvolError(
         f"no {what} is called {name!r}; there are: {', '.join(known)}",
-        f"did you mean {near[0]}?" if near else f"{what}s of your own: give a path to a .py file with {attribute} in it",
+        f"did you mean {near[0]}?" if near else f"{what}s of your own: give the path of a .py file with {attribute}",
     )
 
 

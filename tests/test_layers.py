@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "evollab"
 FLOORS = (
-    ("records", "rng", "plugs", "runs", "words", "chat", "pieces", "owntemplate"),
+    ("records", "rng", "plugs", "runs", "words", "chat", "inert", "owntemplate", "pieces"),
     ("llm",),
     ("data",),
     ("sandbox",),
@@ -28,10 +28,13 @@ FLOORS = (
 GROUND = {
     "records": set[str](),
     "rng": set[str](),
+    "words": set[str](),
+    "inert": set[str](),
     "plugs": {"records"},
     "runs": {"records"},
-    "words": set[str](),
-    "chat": {"records"},
+    "pieces": {"records"},
+    "owntemplate": {"records", "pieces"},
+    "chat": {"records", "pieces", "owntemplate"},
 }
 """On the ground floor the order is stricter: what each may import."""
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -10,6 +10,7 @@ Attributes that need no model always; perplexity and IFD with `--lm`; what a jud
 from __future__ import annotations
 
 import datetime
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,13 +21,15 @@ from evollab.data.attributes import ATTRIBUTES, attributes, chosen
 from evollab.data.distributions import Distributions
 from evollab.data.findings import contamination, duplicates
 from evollab.data.items import Item, RowOptions, read_items, with_attributes
+from evollab.data.judge_estimate import estimate
 from evollab.data.judge_options import JudgeOptions
 from evollab.data.judging import Judged, judge_rows
-from evollab.data.rowstep import KEPT, RowStep, row_files, row_step
+from evollab.data.rowstep import KEPT, RowStep, place_of, row_files, row_step
 from evollab.data.strata import value_of
 from evollab.data.tokencount import token_counter
+from evollab.llm.option import option
 from evollab.llm.pairs import parse_extra
-from evollab.llm.session import ModelOptions, option, session
+from evollab.llm.session import ModelOptions, session
 from evollab.llm.watching import say, seconds
 from evollab.records import EvolError, Rejected
 from evollab.runs import write_json
@@ -58,6 +61,7 @@ class AnalyseOptions(RowOptions, JudgeOptions):
         "small language model for perplexity and IFD: smollm2, a folder or hub id; default: none", None, metavar="MODEL"
     )
     lm_length: int = option("tokens of a row that the --lm model reads", 1024, metavar="N")
+    estimate: bool = option("say what the models would cost, and ask nothing", False)
     near: float = option("similarity from which rows count as near-duplicates; 0: look for none", 0.8, metavar="J")
 
     def __post_init__(self) -> None:
@@ -74,7 +78,7 @@ class AnalyseOptions(RowOptions, JudgeOptions):
     def config(self) -> dict[str, Any]:
         """What the outcome depends on: not how models are reached, nor what they may cost."""
         told = {**asdict(self), **JudgeOptions.config(self), "attributes": list(self.names())}
-        for name in ("strict", *ModelOptions.__dataclass_fields__):
+        for name in ("strict", "estimate", *ModelOptions.__dataclass_fields__):
             told.pop(name, None)
         return told
 
@@ -120,6 +124,21 @@ async def analyse(data: str, out: Path | None, options: AnalyseOptions) -> Analy
         if at.done is not None:
             return AnalyseResult(at.folder, at.done, fresh=False)
         return await _Analysis(at, options).run()
+
+
+async def estimate_cost(data: str, options: AnalyseOptions) -> str:
+    """What asking the models of `options` would cost, in words; asks nothing. Raises EvolError for models that can't
+    be reached, and where `options` name none."""
+    if not options.asks:
+        raise EvolError("--estimate is about models, and none is named", "add --with MODEL or --target MODEL")
+    source = place_of(data, None, NAME).source
+    with tempfile.TemporaryDirectory() as folder:
+        async with session(Path(folder), options) as opened:
+            judge = await opened.model(options.with_model) if options.with_model else None
+            target = await opened.model(options.target) if options.target else None
+            items = read_items(source, options, lambda _: None)
+            prices = (one.ask.price if one else None for one in (judge, target))
+            return str(estimate(items, options, *prices))
 
 
 class _Analysis:

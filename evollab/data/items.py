@@ -17,7 +17,7 @@ from evollab.data.jsonfile import is_jsonl
 from evollab.data.lines import lines
 from evollab.data.octets import open_octets, text_chunks
 from evollab.data.rows import BadRow, Row, excerpt, names
-from evollab.llm.session import option
+from evollab.llm.option import option
 from evollab.records import EvolError, Message, Rejected, Source
 
 _LINEAGE_ROW = {"id", "root_id", "parent_id", "round", "operation", "text"}

@@ -9,7 +9,8 @@ from typing import Any
 
 from evollab.data.judge_prompts import FIELDS, digest
 from evollab.data.rows import excerpt
-from evollab.llm.session import ModelOptions, option
+from evollab.llm.option import option
+from evollab.llm.session import ModelOptions
 from evollab.records import EvolError
 
 WHAT = tuple(FIELDS)

@@ -34,7 +34,7 @@ from evollab.data.sample_table import text
 from evollab.data.slices import RANDOM, STRATIFIED, check, cut
 from evollab.data.strata import Field, parse_fields
 from evollab.data.survey import Survey, survey_rows
-from evollab.llm.session import option
+from evollab.llm.option import option
 from evollab.records import EvolError
 from evollab.runs import whole_file, write_json
 

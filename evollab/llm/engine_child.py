@@ -12,7 +12,7 @@ from typing import Any
 
 def main(config: dict[str, Any], report: Callable[[Mapping[str, Any]], None]) -> None:
     """Serve until killed. `config`: model (path), name, slots, context (tokens a slot), threads,
-    prompt_cache (MiB), token. Reports {"url": ...} once requests can be answered."""
+    prompt_cache (MiB), template (empty: the file's own), token. Reports {"url": ...} once requests can be answered."""
     xllamacpp: Any = importlib.import_module("xllamacpp")  # native code without types
     params = xllamacpp.CommonParams()
     params.model.path = config["model"]
@@ -20,6 +20,9 @@ def main(config: dict[str, Any], report: Callable[[Mapping[str, Any]], None]) ->
     params.n_parallel = config["slots"]
     params.n_ctx = config["slots"] * config["context"]  # the engine divides it among its slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = config["threads"]
+    if config["template"]:
+        params.use_jinja = True
+        params.chat_template = config["template"]
     params.cache_ram_mib = config["prompt_cache"]
     params.n_threads_http = config["slots"] + 4  # one for each request in flight, some for checks
     params.verbosity = 2  # errors and warnings; the next level writes six lines a request

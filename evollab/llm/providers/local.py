@@ -1,4 +1,4 @@
-"""`local:smollm2`, `local:PATH.gguf`: weights on this machine, in an engine that we start and stop."""
+"""`local:smollm2`, `local:PATH.gguf`, `local:FOLDER`: weights on this machine, in an engine that we start and stop."""
 
 from __future__ import annotations
 
@@ -29,15 +29,14 @@ async def connect(name: str, options: ModelOptions) -> AsyncIterator[Connection]
     async with engine(name, slots=options.concurrency or _SLOTS, say=say) as running:
         timeout = max(options.timeout, _PATIENCE)
         endpoints = Endpoints([running.base_url], key_variable="", key=running.token, timeout=timeout)
-        path = Path(name)
         try:
             yield Connection(
                 running.identity,
-                path.name,
+                Path(name).name,
                 endpoints,
                 FREE,
                 slots=running.slots,
-                small=not path.is_file() or path.stat().st_size < _SMALL_BYTES,
+                small=running.size < _SMALL_BYTES,
                 extra={"top_k": 0, "min_p": 0.0},
                 check=running.check,
             )

@@ -1,0 +1,1 @@
+"""Embedders by name: each file has a function `load` that gives an `evollab.data.embed.Embedder`."""

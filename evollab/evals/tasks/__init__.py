@@ -1,0 +1,1 @@
+"""The benchmarks, one file each; the file's name is what the benchmark is called."""
