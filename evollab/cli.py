@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import gc
 import importlib
+import os
 import sys
 import types
 import typing
@@ -184,6 +185,33 @@ def sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def train_sft(arguments: argparse.Namespace) -> int:
+    from evollab.train.sft import SftOptions
+    from evollab.train.sft import train_sft as step
+
+    return _train(arguments, lambda: step(read_options(arguments, SftOptions), arguments.out))
+
+
+def train_dpo(arguments: argparse.Namespace) -> int:
+    from evollab.train.dpo import DpoOptions
+    from evollab.train.dpo import train_dpo as step
+
+    return _train(arguments, lambda: step(read_options(arguments, DpoOptions), arguments.out))
+
+
+def _train(arguments: argparse.Namespace, work: Callable[[], Any]) -> int:
+    """Train here, or launch as many processes as are asked for, each of which trains here."""
+    from evollab.train.launch import LaunchOptions, launch, launched
+
+    options = read_options(arguments, LaunchOptions)
+    if options.many and not launched():
+        return launch(options, arguments.words, arguments.out)
+    result = work()
+    if not launched() or os.environ["RANK"] == "0":
+        print(result)
+    return int(result.exit_code)
+
+
 @dataclass(frozen=True, slots=True)
 class Verb:
     """One verb: what it does, its options ("module:Class" below evollab, parted by blanks, looked up only
@@ -219,7 +247,13 @@ def _on_rows(folder: str) -> tuple[tuple[str, dict[str, Any]], ...]:
     return ("data", {"metavar": "DATA", "help": data}), _out(where)
 
 
-GROUPS: dict[str, str] = {}
+def _trained(name: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    default = Path("runs") / name
+    return (_out(f"where to write (default: {default})", default),)
+
+
+_LAUNCH = "train.launch:LaunchOptions"
+GROUPS = {"train": "train a model: supervised, by preferences, by rewards"}
 """What the first word of a verb of two words stands for."""
 VERBS: tuple[Verb, ...] = (
     Verb("evolve", evolve, "evolve seeds over several rounds, answer what survives", _EVOLVE, _asking()),
@@ -267,6 +301,14 @@ VERBS: tuple[Verb, ...] = (
         "sample", sample, "draw rows in the mix you want, without replacement; cut them into slices",
         "data.sample:SampleOptions", _on_rows("sample"),
     ),
+    Verb(
+        "train sft", train_sft, "supervised fine-tuning of a base model on any data",
+        f"train.sft:SftOptions {_LAUNCH}", _trained("sft"),
+    ),
+    Verb(
+        "train dpo", train_dpo, "direct preference optimisation, slice by slice (Stage-DPO)",
+        f"train.dpo:DpoOptions {_LAUNCH}", _trained("dpo"),
+    ),
 )  # fmt: skip
 
 
@@ -303,6 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = " ".join(words if words and words[0] in GROUPS else words[:1]) or None
     parser = parser_of(verb)
     arguments = parser.parse_args(argv)
+    arguments.words = argv
     if arguments.verb is None:
         parser.print_help()
         return 2

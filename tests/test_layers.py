@@ -43,7 +43,7 @@ MOST_LINES = 900
 MOST_LINES_CLI = 400
 HEAVY = {
     "accelerate", "aiohttp", "datasets", "deepspeed", "duckdb", "gguf", "huggingface_hub", "jinja2", "numpy", "peft",
-    "rich", "sklearn", "sqlite3", "tokenizers", "torch", "transformers", "trl", "uvloop", "xllamacpp",
+    "py3langid", "rich", "sklearn", "sqlite3", "tokenizers", "torch", "transformers", "trl", "uvloop", "xllamacpp",
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

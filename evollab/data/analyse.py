@@ -36,6 +36,7 @@ from evollab.runs import write_json
 
 if TYPE_CHECKING:
     from evollab.data.likelihood import Likelihoods
+    from evollab.data.losses import Tally
     from evollab.data.surroundings import Surroundings
 
 NAME = "analysis"
@@ -156,6 +157,10 @@ class _Analysis:
 
     async def run(self) -> AnalyseResult:
         self._at.step.write("running", times={"started": self._started})
+        if self._options.lm is not None:
+            from evollab.llm import causal
+
+            causal.check(self._options.lm)  # before a judge is paid
         facts: dict[str, Any] = {}
         if self._options.near:
             facts["duplicates"] = duplicates(self._at, self._options)
@@ -218,6 +223,8 @@ class _Analysis:
                 files.keep(with_attributes(item, found))
             kept, bad = files.count, files.bad
         told = whole.to_json()
+        if likely is not None:
+            self._notes += _cut(likely.tally)
         counts = {"rows": kept + bad, "kept": kept, "rejected": bad}
         counts["attributes"] = len(told["numeric"]) + len(told["categorical"])
         state = judged.state if judged is not None else "complete"
@@ -247,6 +254,16 @@ class _Analysis:
         say(f"analysed {kept:,} rows in {seconds(spent)}")
         code = judged.exit_code if judged is not None else 0
         return AnalyseResult(self._at.folder, summary, state, judged.why if judged else "", code)
+
+
+def _cut(tally: Tally) -> list[str]:
+    """What a person should know of rows that the language model did not read whole."""
+    told = {
+        "rows have no response to find a perplexity of": tally.without_response,
+        "responses were longer than --lm-length and cut for perplexity and IFD": tally.cut_responses,
+        "instructions were longer than half of --lm-length and cut for IFD": tally.cut_instructions,
+    }
+    return [f"{count:,} {what}" for what, count in told.items() if count]
 
 
 def _name(source: str) -> str:

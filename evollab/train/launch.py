@@ -88,6 +88,17 @@ def deepspeed_settings() -> str | None:
     return os.environ.get(DEEPSPEED) or None
 
 
+def join(arguments: Any) -> Any:
+    """Trainer settings, with this process joined to its launch. Comes before a model is loaded: under ZeRO-3
+    DeepSpeed shares the weights while they are read, and on a CPU it doesn't find the others by itself."""
+    assert arguments.device is not None  # torch joins when it is asked for
+    if deepspeed_settings():
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend="nccl" if arguments.device.type == "cuda" else "gloo", verbose=False)
+    return arguments
+
+
 def deepspeed_config(zero: int, offload: str = "none", *, gpu: bool = True) -> dict[str, Any]:
     """DeepSpeed's settings for a ZeRO stage. What "auto" stands at is filled in by the trainer from its own
     settings, so that batch size, precision and clipping are said in one place only."""

@@ -12,6 +12,7 @@ from evollab.chat import Renderer
 from evollab.records import EvolError
 from evollab.runs import Step, write_json
 from evollab.train import checkpoint, machine
+from evollab.train.launch import deepspeed_settings, join
 from evollab.train.rows import Reader, open_rows, told, write_rows
 from evollab.train.setup import adapters, last_checkpoint, shares, surroundings
 from evollab.train.sft import SftOptions, SftResult
@@ -36,7 +37,7 @@ class Run:
 
         resume = last_checkpoint(self.folder / "checkpoints")
         # Before the model: under ZeRO-3 the arguments decide how it is loaded.
-        arguments = self._arguments(resume)
+        arguments = join(self._arguments(resume))
         with arguments.main_process_first():
             counts = self._rows()
             train, held_out = self._data()
@@ -128,7 +129,7 @@ class Run:
             metric_for_best_model="eval_loss" if options.patience else None, greater_is_better=False,
             restore_callback_states_from_checkpoint=True, report_to=[], disable_tqdm=True, log_level="error",
             log_level_replica="error", ddp_find_unused_parameters=False, push_to_hub=False,
-            remove_unused_columns=False, max_length=None, packing=False,
+            remove_unused_columns=False, max_length=None, packing=False, deepspeed=deepspeed_settings(),
             dataset_kwargs={"skip_prepare_dataset": True},
         )  # fmt: skip
 
