@@ -13,6 +13,7 @@ import argparse
 import ast
 import asyncio
 import dataclasses
+import importlib
 import inspect
 import pkgutil
 import re
@@ -31,8 +32,11 @@ import orjson
 
 import evollab
 from evollab import cli, llm, records, runs
-from evollab.data import formats, hub, inflate, lines, octets, strictjson, targets
+from evollab.data import filters, formats, hub, inflate, lines, octets, selectors, skills, strictjson, targets
+from evollab.data.attributes import ATTRIBUTES
 from evollab.data.files import READERS
+from evollab.data.likelihood import ATTRIBUTES as LIKELIHOODS
+from evollab.evals.sources import find_task, task_names
 from evollab.evolve import eliminate, gain, plan, qualify
 from evollab.evolve.domains.general import DOMAIN
 from evollab.evolve.options import PRESETS, EvolveOptions, Preset
@@ -52,8 +56,11 @@ ENVIRONMENT = {
     "OPENAI_BASE_URL": "the address of `openai:` models where no --base-url is given",
     "HF_TOKEN": "the token for `evol export --push`, and for private data sets",
     "HF_HUB_DISABLE_TELEMETRY": "set to 1 by evollab, unless you set it: the hub's libraries report nothing home",
-    "XDG_CACHE_HOME": "where converted weights of the embedded model are kept (`evollab` in it; default `~/.cache`)",
+    "EVOLLAB_BENCHMARKS": "a folder with copies of benchmarks, for `evol decontaminate`",
+    "XDG_CACHE_HOME": "where converted weights and vectors are kept (`evollab` in it; default `~/.cache`)",
 }
+INTERNAL = {"DS_ACCELERATOR", "EVOLLAB_DEEPSPEED", "OMP_WAIT_POLICY", "RANK", "WORLD_SIZE"}
+"""Set by us, or by a launcher, for processes of a launch."""
 EXIT_CODES = {
     "0": "done; also when a cap (--max-calls, --max-tokens, --max-cost) stopped the run cleanly",
     "1": "the run is not complete: some calls failed and may succeed another time. Run the same command again",
@@ -139,6 +146,7 @@ def pages() -> dict[str, str]:
         "command-line.md": command_line(),
         "evolution.md": evolution(),
         "models.md": models(),
+        "attributes-and-benchmarks.md": attributes_and_benchmarks(),
         "data.md": data(),
         "run-folder.md": run_folder(),
     }
@@ -219,7 +227,7 @@ def _environment() -> set[str]:
                 name = constants.get(first.id) if isinstance(first, ast.Name) else getattr(first, "value", None)
                 if isinstance(name, str):
                     names.add(name)
-    return names
+    return names - INTERNAL
 
 
 def evolution() -> str:
@@ -330,6 +338,63 @@ Prices are exact names at exact hosts, as of {table["date"]}, taken from the pac
 unknown until --price says it; no price is guessed.
 
 {hosts}
+"""
+
+
+def attributes_and_benchmarks() -> str:
+    def summaries(package: types.ModuleType) -> list[tuple[str, str]]:
+        found = []
+        for module in pkgutil.iter_modules(package.__path__):
+            about = inspect.getdoc(importlib.import_module(f"{package.__name__}.{module.name}")) or ""
+            found.append((f"`{module.name}`", _clean(about.split("\n\n")[0])))
+        return found
+
+    judged = {
+        "category": ", ".join(skills.CATEGORIES), "skills": "of the 29 of the Evol-Instruct testset",
+        "difficulty": "1 to 10; all generations of a lineage in one prompt",
+        "level": ", ".join(f"{name} {low} to {high}" for name, (low, high) in skills.LEVELS.items()),
+        "quality": "of the response, 1 to 10", "safety": "safe, borderline or unsafe; the kind in `safety_kind`",
+        "tags": "what the row is about, one to five", "pass_rate": "share of the target's answers that are right",
+    }  # fmt: skip
+    around = {
+        "nn_similarity": "cosine to the nearest other row, by --embed",
+        "cluster": "its cluster, numbered from the largest",
+    }
+    named = [find_task(name) for name in task_names()]
+    return f"""
+# Attributes, selectors, filters, benchmarks
+
+## Attributes
+
+`evol analyse` leaves them in a row's field `attributes`; every other verb finds them by these names.
+
+{_table(("attribute", "meaning"), ((f"`{name}`", text) for name, text in {**ATTRIBUTES, **around}.items()))}
+
+With `--lm`:
+
+{_table(("attribute", "meaning"), ((f"`{name}`", text) for name, text in LIKELIHOODS.items()))}
+
+With `--with` and `--target`:
+
+{_table(("attribute", "meaning"), ((f"`{name}`", text) for name, text in judged.items()))}
+
+## Selectors
+
+For `evol select --how`.
+
+{_table(("name", "what it does"), summaries(selectors))}
+
+## Filters
+
+For `evol select --filter`.
+
+{_table(("name", "rows that go"), summaries(filters))}
+
+## Benchmarks
+
+For `evol decontaminate --against`.
+
+{_table(("name", "what it is", "licence"), ((f"`{one.name}`", one.about, one.licence) for one in named))}
 """
 
 
