@@ -484,3 +484,17 @@ def test_heads_for_reward_models(bases: dict[str, Path]) -> None:
     assert one(input_ids=ids).logits.shape == (1, 1)
     assert three(input_ids=ids).logits.shape == (1, 3, 3)
     assert one.config.pad_token_id is not None
+
+
+def test_an_adapter_on_an_adapter_keeps_the_first(tmp_path: Path) -> None:
+    """peft writes down the name of the model it was given: it must be the first adapter's folder, not its base."""
+    from peft import get_peft_model
+
+    base = tiny.checkpoint(tmp_path / "base")
+    model = checkpoint.load_model(str(base))
+    get_peft_model(model, setup.adapters(str(base), 4, 8.0, ())).save_pretrained(tmp_path / "first")
+    tiny.tokenizer().save_pretrained(tmp_path / "first")
+    merged = checkpoint.load_model(str(tmp_path / "first"))
+    get_peft_model(merged, setup.adapters(str(tmp_path / "first"), 4, 8.0, ())).save_pretrained(tmp_path / "second")
+    told = orjson.loads((tmp_path / "second" / "adapter_config.json").read_bytes())
+    assert told["base_model_name_or_path"] == str((tmp_path / "first").resolve())

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from evollab import chat
-from evollab.llm.weights import SMOLLM2_SHA256, cache_folder
-from evollab.llm.weights import _smollm2_source as smollm2_source
+from evollab.llm.weights import SMOLLM2_SHA256, cache_folder, smollm2_source
 from evollab.records import EvolError
 from evollab.runs import sync_folder
 
@@ -93,6 +92,7 @@ def _merged(base: str, adapter: Path, **settings: Any) -> PreTrainedModel:
     model = load_model(_below(base, adapter), **settings)
     with _explained(base):
         merged: PreTrainedModel = PeftModel.from_pretrained(model, base).merge_and_unload()
+    merged.name_or_path = str(Path(base).resolve())  # what peft writes down as the base of a further adapter
     return merged
 
 

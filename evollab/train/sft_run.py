@@ -140,6 +140,11 @@ class Run:
         from evollab.train.sft_trainer import Collator, Trainer
 
         options = self.options
+        if options.merge and deepspeed_settings():
+            raise EvolError(
+                "--merge adds adapters to weights that --zero has spread over the processes",
+                "leave --merge out: every verb takes the adapter's folder, and merges it when it is loaded",
+            )
         set_seed(options.seed)  # adapters begin at random
         half = self.precision == "bf16"
         # Full training keeps its weights in float32 and computes in bf16; under adapters the base stands still.
