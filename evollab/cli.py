@@ -185,28 +185,31 @@ def sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def train_sft(arguments: argparse.Namespace) -> int:
-    from evollab.train.sft import SftOptions
-    from evollab.train.sft import train_sft as step
+def serve(arguments: argparse.Namespace) -> int:
+    from evollab.serve.options import ServeOptions
+    from evollab.serve.server import serve as run_server
 
-    return _train(arguments, lambda: step(read_options(arguments, SftOptions), arguments.out))
-
-
-def train_dpo(arguments: argparse.Namespace) -> int:
-    from evollab.train.dpo import DpoOptions
-    from evollab.train.dpo import train_dpo as step
-
-    return _train(arguments, lambda: step(read_options(arguments, DpoOptions), arguments.out))
+    return run_server(arguments.model, read_options(arguments, ServeOptions))
 
 
-def _train(arguments: argparse.Namespace, work: Callable[[], Any]) -> int:
-    """Train here, or launch as many processes as are asked for, each of which trains here."""
+def chat(arguments: argparse.Namespace) -> int:
+    from evollab.serve.options import ChatOptions
+    from evollab.serve.terminal import chat as talk
+
+    return talk(arguments.model, read_options(arguments, ChatOptions))
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """`evol train KIND`: here, or launch as many processes as are asked for, each of which trains here."""
     from evollab.train.launch import LaunchOptions, launch, launched
 
-    options = read_options(arguments, LaunchOptions)
-    if options.many and not launched():
-        return launch(options, arguments.words, arguments.out)
-    result = work()
+    kind: str = arguments.what
+    module = importlib.import_module(f"evollab.train.{kind}")
+    options = read_options(arguments, getattr(module, f"{kind.title()}Options"))
+    how = read_options(arguments, LaunchOptions)
+    if how.many and not launched():
+        return launch(how, arguments.words, arguments.out)
+    result = getattr(module, f"train_{kind}")(options, arguments.out)
     if not launched() or os.environ["RANK"] == "0":
         print(result)
     return int(result.exit_code)
@@ -252,6 +255,7 @@ def _trained(name: str) -> tuple[tuple[str, dict[str, Any]], ...]:
     return (_out(f"where to write (default: {default})", default),)
 
 
+_MODEL = ("model", {"metavar": "MODEL", "help": "a checkpoint's folder, a .gguf file, smollm2, a hub id, an address"})
 _LAUNCH = "train.launch:LaunchOptions"
 GROUPS = {"train": "train a model: supervised, by preferences, by rewards"}
 """What the first word of a verb of two words stands for."""
@@ -302,13 +306,27 @@ VERBS: tuple[Verb, ...] = (
         "data.sample:SampleOptions", _on_rows("sample"),
     ),
     Verb(
-        "train sft", train_sft, "supervised fine-tuning of a base model on any data",
+        "train sft", train, "supervised fine-tuning of a base model on any data",
         f"train.sft:SftOptions {_LAUNCH}", _trained("sft"),
     ),
     Verb(
-        "train dpo", train_dpo, "direct preference optimisation, slice by slice (Stage-DPO)",
+        "train dpo", train, "direct preference optimisation, slice by slice (Stage-DPO)",
         f"train.dpo:DpoOptions {_LAUNCH}", _trained("dpo"),
     ),
+    Verb(
+        "train irm", train, "an instruction reward model, by ranking",
+        f"train.irm:IrmOptions {_LAUNCH}", _trained("irm"),
+    ),
+    Verb(
+        "train prm", train, "a process reward model, by labelled steps",
+        f"train.prm:PrmOptions {_LAUNCH}", _trained("prm"),
+    ),
+    Verb(
+        "train rleif", train, "reinforcement learning: instruction reward times process reward",
+        f"train.rleif:RleifOptions {_LAUNCH}", _trained("rleif"),
+    ),
+    Verb("serve", serve, "a model behind an OpenAI-compatible address", "serve.options:ServeOptions", (_MODEL,)),
+    Verb("chat", chat, "talk to a model in the terminal", "serve.options:ChatOptions", (_MODEL,)),
 )  # fmt: skip
 
 

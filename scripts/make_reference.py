@@ -59,7 +59,7 @@ ENVIRONMENT = {
     "EVOLLAB_BENCHMARKS": "a folder with copies of benchmarks, for `evol decontaminate`",
     "XDG_CACHE_HOME": "where converted weights and vectors are kept (`evollab` in it; default `~/.cache`)",
 }
-INTERNAL = {"DS_ACCELERATOR", "EVOLLAB_DEEPSPEED", "OMP_WAIT_POLICY", "RANK", "WORLD_SIZE"}
+INTERNAL = {"CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR", "EVOLLAB_DEEPSPEED", "OMP_WAIT_POLICY", "RANK", "WORLD_SIZE"}
 """Set by us, or by a launcher, for processes of a launch."""
 EXIT_CODES = {
     "0": "done; also when a cap (--max-calls, --max-tokens, --max-cost) stopped the run cleanly",

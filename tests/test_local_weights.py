@@ -135,10 +135,11 @@ def test_shards(tmp_path: Path) -> None:
 
 def test_folders_and_other_things(tmp_path: Path) -> None:
     assert "a folder" in refused(tmp_path).message
-    (tmp_path / "config.json").write_text("{}")
-    checkpoint = refused(tmp_path)
-    assert "a Hugging Face checkpoint; this version opens .gguf files only" in checkpoint.message
-    assert "convert_hf_to_gguf.py" in checkpoint.hint
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert refused(tmp_path).hint == f"did you mean local:{tmp_path / 'model'}?"
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert "an adapter without the model below it" in refused(tmp_path).message
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     assert refused(tmp_path).hint == "give one file of it: m.gguf"
     assert "not a regular file" in refused("/dev/null").message

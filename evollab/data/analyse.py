@@ -106,7 +106,9 @@ class AnalyseResult:
         told += [f"note: {note}" for note in self.facts.get("notes", ())]
         if not self.fresh:
             told.append("note: this was done before; nothing was left to do")
-        if self.state != "complete":
+        if self.state == "complete":
+            told.append(f"next: evol sample {self.folder} --by FIELD --n N    or: evol select {self.folder} --how WAY --n N")
+        else:
             told.append(f"stopped: {self.why}; the same command goes on where this stopped")
         return "\n".join(told)
 

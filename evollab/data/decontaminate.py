@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from evollab.data.overlap import Index
     from evollab.data.resemblance import Pair, Prompts
 
+NAME = "decontamination"
 ACCOUNT = "decontamination.json"
 _INSTALL = "pip install 'evollab[data]'"
 _ENOUGH = 13

@@ -36,11 +36,11 @@ _EVEN = 1e-3
 class Embedder:
     """The seam: what turns texts into vectors. Call it with texts.
 
-    identity: names all that the vectors depend on (method, weights). Vectors of one identity may be kept
-    and compared; text that changes the identity makes them anew. dims: numbers in a vector. vectors_of:
-    texts to float32 of shape (texts, dims), rows of length 1; a text's vector depends on that text alone,
-    not on those beside it. meaning: whether texts that say the same in other words come out alike. costly:
-    whether making a vector takes longer than reading it from disk.
+    identity: names all that the vectors depend on (method, weights); vectors of one identity may be kept
+    and compared. dims: numbers in a vector. vectors_of: texts to float32 of shape (texts, dims), rows of
+    length 1; a text's vector depends on that text alone, not on those beside it. meaning: whether texts
+    that say the same in other words come out alike. costly: whether making a vector takes longer than
+    reading it from disk.
     """
 
     identity: str

@@ -103,7 +103,10 @@ def read_layout(folder: Path) -> Layout:
     config = _read(folder / "config.json")
     if config is None:
         raise EvolError(f"{folder}: no config.json", _LAYOUT)
-    for part in _read_list(folder / "modules.json"):
+    if config.get("is_encoder_decoder") is True:
+        raise EvolError(f"{folder}: a model that writes text (encoder and decoder); expected a text encoder", _LAYOUT)
+    parts = _json(folder / "modules.json") or []
+    for part in parts if isinstance(parts, list) else [parts]:
         kind = str(part.get("type", "")).rpartition(".")[2] if isinstance(part, dict) else "?"
         if kind not in ("Transformer", "Pooling", "Normalize"):
             raise EvolError(
@@ -121,30 +124,23 @@ def read_layout(folder: Path) -> Layout:
     lengths = [one for one in (length, places, LONGEST) if isinstance(one, int) and one > 2]
     more = _read(folder / "config_sentence_transformers.json") or {}
     prompts = more.get("prompts")
-    prefix = prompts.get(more.get("default_prompt_name"), "") if isinstance(prompts, dict) else ""
+    prefix = prompts.get(str(more.get("default_prompt_name"))) if isinstance(prompts, dict) else None
     return Layout(way, min(lengths), str(prefix or "")[:1000], dims)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        found = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise EvolError(f"{path}: can't be read ({excerpt(str(error), 80)})", _LAYOUT) from None
-    if not isinstance(found, dict):
+    """The object in a file, None where there is no such file. Raises EvolError."""
+    found = _json(path)
+    if found is not None and not isinstance(found, dict):
         raise EvolError(f"{path}: expected an object", _LAYOUT)
     return found
 
 
-def _read_list(path: Path) -> list[Any]:
-    if not path.is_file():
-        return []
+def _json(path: Path) -> Any:
     try:
-        found = orjson.loads(path.read_bytes())
+        return orjson.loads(path.read_bytes()) if path.is_file() else None
     except (OSError, orjson.JSONDecodeError) as error:
         raise EvolError(f"{path}: can't be read ({excerpt(str(error), 80)})", _LAYOUT) from None
-    return found if isinstance(found, list) else [found]
 
 
 def _lazily(folder: Path, layout: Layout) -> Callable[[Sequence[str]], Vectors]:
@@ -185,6 +181,8 @@ class Model:
         finally:
             log.enable_progress_bar()
             log.set_verbosity(loud)
+        if not self._tokenizer.is_fast:
+            raise EvolError(f"{folder}: its tokenizer can't be used without a tokenizer.json", _LAYOUT)
         lost = sorted(name for name in (*told["missing_keys"], *told["mismatched_keys"]) if "pooler" not in str(name))
         if lost:
             raise EvolError(f"{folder}: the weights lack {len(lost)} parts of the model: {lost[0]}, ...", _LAYOUT)

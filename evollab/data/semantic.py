@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evollab.data.minhash import Limits
-from evollab.data.vectors import Kept, Places, Vectors
+from evollab.data.vectors import Kept, Places, Vectors, renew
 
 DIGITS = 4
 """A cosine is rounded to so many decimals, then compared: what is written is what decided."""
@@ -80,6 +80,8 @@ def thin(vectors: Kept, order: Places, limits: Limits, settled: int = 0) -> dict
         search.stays(rows, search.cut(vectors[rows]))
     for start in range(settled, len(order), _BLOCK):
         search.look_at(order[start : start + _BLOCK])
+        done = min(len(order), start + _BLOCK)
+        renew(f"comparing: {done:,} of {len(order):,} rows" if done < len(order) else "")
     return search.removed
 
 

@@ -112,13 +112,12 @@ class _Making:
         self.taken += 1
         if len(self._texts) >= TEXTS or self._size >= _CHARACTERS:
             self._write()
-            self._tell()
+            renew(progress(self.taken, self._total, time.monotonic() - self._start))
 
     def finish(self) -> None:
         if self._texts:
             self._write()
-        if sys.stderr.isatty():
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+        renew("")
 
     def _write(self) -> None:
         """The vectors of all texts that wait."""
@@ -131,12 +130,6 @@ class _Making:
         self._file.write(rows.tobytes())
         self._digests, self._texts, self._size = [], [], 0
 
-    def _tell(self) -> None:
-        """Progress, for people at a terminal."""
-        if sys.stderr.isatty():
-            line = progress(self.taken, self._total, time.monotonic() - self._start)
-            print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
-
 
 def progress(done: int, total: int | None, spent: float) -> str:
     """How far the embedding is, after so many seconds."""
@@ -145,6 +138,12 @@ def progress(done: int, total: int | None, spent: float) -> str:
         return f"embedding: {done:,} texts, {rate:,.0f} a second"
     left = seconds(max(0, total - done) / max(rate, 1e-9))
     return f"embedding: {done:,} of {total:,} texts, {rate:,.0f} a second, {left} left"
+
+
+def renew(line: str) -> None:
+    """Show how far work is, in one line that renews itself, to people at a terminal. "" takes it away."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
 
 
 def nearest(
@@ -169,6 +168,8 @@ def nearest(
             best.offer(start, at, products)
             if exclude_self and at > start:
                 best.offer(at, start, products.T)
+        done = min(len(queries), start + _BLOCK)
+        renew(f"comparing: {done:,} of {len(queries):,} rows" if done < len(queries) else "")
     return best.places, best.products
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evollab.llm.session import ModelOptions, option
+from evollab.llm.option import option
+from evollab.llm.session import ModelOptions
 from evollab.records import EvolError
 
 

@@ -67,10 +67,10 @@ def check(folder: Path, config: dict[str, Any]) -> None:
     kind = config.get("model_type")
     window = config.get("sliding_window") if kind == "mistral" else None
     if kind not in _KNOWN or window or config.get("quantization_config"):
-        what = "quantised weights" if kind in _KNOWN and not window else "a sliding window" if window else "this kind"
+        what = "with a sliding window" if window else "with quantised weights" if kind in _KNOWN else ""
         raise EvolError(
-            f"local:{folder}: a checkpoint of the kind {kind!r}; the local engine takes {' and '.join(_KNOWN)}, "
-            f"and not {what}",
+            f"local:{folder}: a checkpoint of the kind {kind!r} {what}".rstrip()
+            + f"; the local engine takes {' and '.join(_KNOWN)}",
             f"evol serve {folder}, and then --model openai:{folder.resolve().name} --base-url http://127.0.0.1:8000/v1",
         )
     missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
