@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.running import Runner
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 """A folder of real data that some extra checks use where it exists."""
+
+settings.register_profile("evollab", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("evollab")
 
 
 @pytest.fixture(autouse=True)

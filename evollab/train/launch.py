@@ -1,10 +1,12 @@
-"""Training on many GPUs or machines: the DeepSpeed settings are written, the launch is printed and run.
+"""Training on many GPUs or machines: the DeepSpeed settings are written, the processes started.
 
     OUT/launch/deepspeed.json    with --zero
-    OUT/launch/command.txt       what was run, for one machine; on several, run it on each with its --node-rank
+    OUT/launch/command.txt       the same launch for torchrun, a line for each machine
+    OUT/launch/rank-N.log        what process N said (process 0 says it to you)
 
-The launcher is torchrun; each process it starts runs the same verb, finds RANK and WORLD_SIZE in its
-environment, and trains its share. DeepSpeed comes in through the trainers' `deepspeed` setting.
+Each process runs the same verb, finds RANK and WORLD_SIZE in its environment, and trains its share. DeepSpeed comes
+in through the trainers' `deepspeed` setting. Other launchers (torchrun, accelerate, a cluster's) do as well: what
+they start trains as one of theirs.
 """
 
 from __future__ import annotations
@@ -12,18 +14,20 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
-import signal
-import subprocess
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from evollab.llm.option import option
 from evollab.llm.watching import say
 from evollab.records import EvolError
 from evollab.runs import whole_file, write_json
+from evollab.train.processes import run_all
 
 DEEPSPEED = "EVOLLAB_DEEPSPEED"
 """The environment variable that tells each process of a launch its DeepSpeed settings."""
@@ -35,9 +39,7 @@ OFFLOADS = ("none", "optimizer", "all")
 class LaunchOptions:
     """On how many processes to train, and how they share the memory."""
 
-    gpus: int = option(
-        "processes on this machine, one for each GPU (where there is none: on its processors)", 1, metavar="N"
-    )
+    gpus: int = option("processes on this machine, one for each GPU (without GPUs: on its processors)", 1, metavar="N")
     nodes: int = option("machines; run the same command on each, with its own --node-rank", 1, metavar="N")
     node_rank: int = option("number of this machine, from 0", 0, metavar="N")
     main: str = option("address of machine 0 for the others, as HOST:PORT", "", metavar="HOST:PORT")
@@ -83,9 +85,37 @@ def launched() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def check_joined(options: LaunchOptions) -> None:
+    """Raise EvolError where another launcher started this process, and not as `options` want it."""
+    world, wanted = int(os.environ.get("WORLD_SIZE", "1")), options.gpus * options.nodes
+    if wanted > 1 and wanted != world:
+        raise EvolError(
+            f"--gpus {options.gpus} --nodes {options.nodes}: the launcher that started this made {world} processes",
+            "leave the number to it, or run evol without it",
+        )
+    if zero_stage() != options.zero:
+        raise EvolError(
+            f"--zero {options.zero}: the launcher that started this gave settings for {zero_stage()}",
+            f"set {DEEPSPEED} to the file of settings: --dry-run writes it",
+        )
+
+
 def deepspeed_settings() -> str | None:
     """The DeepSpeed settings of this launch, for the trainers' `deepspeed`; None without."""
     return os.environ.get(DEEPSPEED) or None
+
+
+def zero_stage() -> int:
+    """The ZeRO stage of this launch, 0 without DeepSpeed. Raises EvolError where its settings can't be read."""
+    path = deepspeed_settings()
+    if path is None:
+        return 0
+    try:
+        return int(orjson.loads(Path(path).read_bytes())["zero_optimization"]["stage"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvolError(
+            f"{DEEPSPEED}={path}: no settings of DeepSpeed ({error})", "write them with --dry-run"
+        ) from None
 
 
 def join(arguments: Any) -> Any:
@@ -120,62 +150,103 @@ def deepspeed_config(zero: int, offload: str = "none", *, gpu: bool = True) -> d
     }  # fmt: skip
 
 
-def command(options: LaunchOptions, words: Sequence[str]) -> list[str]:
-    """The launch of `evol WORDS`, one process for each GPU of this machine."""
+def command(options: LaunchOptions, words: Sequence[str], node: int) -> list[str]:
+    """The launch of `evol WORDS` under torchrun on machine `node`, one process for each GPU."""
     host, _, port = options.main.rpartition(":")
     where = ["--standalone"]
     if options.nodes > 1:
-        where = ["--nnodes", str(options.nodes), "--node-rank", str(options.node_rank)]
-        where += ["--master-addr", host, "--master-port", port]
+        where = ["--nnodes", str(options.nodes), "--node-rank", str(node), "--master-addr", host.strip("[]")]
+        where += ["--master-port", port]
     run = [sys.executable, "-m", "torch.distributed.run", *where, "--nproc-per-node", str(options.gpus)]
     return [*run, "-m", "evollab.cli", *words]
 
 
+def ranks(options: LaunchOptions) -> list[dict[str, str]]:
+    """What the environment of each process on this machine says about its place among all."""
+    host, _, port = options.main.rpartition(":") if options.nodes > 1 else ("127.0.0.1", "", str(_free_port()))
+    first = options.node_rank * options.gpus
+    return [
+        {
+            "RANK": str(first + local), "LOCAL_RANK": str(local), "WORLD_SIZE": str(options.gpus * options.nodes),
+            "LOCAL_WORLD_SIZE": str(options.gpus), "GROUP_RANK": str(options.node_rank),
+            "MASTER_ADDR": host.strip("[]"), "MASTER_PORT": port,
+        }
+        for local in range(options.gpus)
+    ]  # fmt: skip
+
+
 def launch(options: LaunchOptions, words: Sequence[str], out: Path) -> int:
-    """Write the launch of `evol WORDS` into `out`/launch, print it, and run it unless told not to. Gives the
-    exit code. Raises EvolError for packages that are missing, and for more GPUs than there are."""
-    if options.zero and importlib.util.find_spec("deepspeed") is None and not options.dry_run:
-        raise EvolError(f"--zero {options.zero} needs deepspeed, which is not installed", _INSTALL)
+    """Run `evol WORDS` in as many processes as `options` say, into `out`; with --dry-run only write the launch into
+    `out`/launch and print it. Gives the exit code. Raises EvolError for packages that are missing, for more GPUs
+    than there are, and for data from stdin, which processes can't share."""
     gpus = _gpus()
-    if gpus and options.gpus > gpus and not options.dry_run:
-        raise EvolError(f"--gpus {options.gpus}: this machine has {gpus}", f"--gpus {gpus}")
-    folder = out / "launch"
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {}
-    if options.zero:
-        settings = folder / "deepspeed.json"
-        write_json(settings, deepspeed_config(options.zero, options.offload, gpu=bool(gpus) or options.dry_run))
-        environment[DEEPSPEED] = str(settings)
-    if not gpus:
-        environment |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // options.gpus))}
-    words = command(options, words)
-    shown = shlex.join([*(f"{name}={value}" for name, value in environment.items()), *words])
-    with whole_file(folder / "command.txt") as file:
-        file.write(f"{shown}\n".encode())
+    if not options.dry_run:
+        if options.zero and importlib.util.find_spec("deepspeed") is None:
+            raise EvolError(f"--zero {options.zero} needs deepspeed, which is not installed", _INSTALL)
+        if gpus and options.gpus > gpus:
+            raise EvolError(f"--gpus {options.gpus}: this machine has {gpus}", f"--gpus {gpus}")
+    if any(word == "-" or word.endswith("=-") for word in words):
+        raise EvolError("data from stdin can't be shared by processes", "write it to a file first")
+    on_gpu = bool(gpus) or options.dry_run
+    environment = _written(options, out, on_gpu)
+    lines = [
+        shlex.join([*(f"{name}={value}" for name, value in environment.items()), *command(options, rest, node)])
+        for node in range(options.nodes)
+        for rest in [_placed(words, node)]
+    ]
+    with whole_file(out / "launch" / "command.txt") as file:
+        file.write("".join(f"{line}\n" for line in lines).encode())
     if options.dry_run:
-        print(shown)
+        print("\n".join(lines))
         return 0
-    say(f"launching: {shown}")
-    return _run(words, {**os.environ, **environment})
+    environment = {**os.environ, **environment}
+    if not gpus:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.gpus)))
+    elif options.gpus < gpus:  # else each process would see GPUs that no process is for
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(number) for number in range(gpus))
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(seen.split(",")[: options.gpus])
+    first = options.node_rank * options.gpus
+    world = options.gpus * options.nodes
+    say(f"launching {options.gpus} of {world} processes" if options.nodes > 1 else f"launching {world} processes")
+    each = [{**environment, **rank} for rank in ranks(options)]
+    return run_all(["evollab.cli", *words], each, out / "launch", first=first)
 
 
 _INSTALL = "pip install 'evollab[train,deepspeed]'"
 
 
-def _run(words: Sequence[str], environment: dict[str, str]) -> int:
-    """Run the launcher; Ctrl-C and SIGTERM reach it, so that the processes save a checkpoint first."""
-    child = subprocess.Popen(words, env=environment, start_new_session=True)
-
-    def pass_on(number: int, _: Any) -> None:
-        child.send_signal(number)
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+def _written(options: LaunchOptions, out: Path, gpu: bool) -> dict[str, str]:
+    """Write DeepSpeed's settings; what the environment of every process needs on top of ours."""
+    folder = (out / "launch").resolve()
     try:
-        code = child.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return 128 - code if code < 0 else code
+        folder.mkdir(parents=True, exist_ok=True)
+        if options.zero:
+            write_json(folder / "deepspeed.json", deepspeed_config(options.zero, options.offload, gpu=gpu))
+    except OSError as error:
+        raise EvolError(f"{folder}: can't be written ({error.strerror})", "give another --out") from None
+    found = {DEEPSPEED: str(folder / "deepspeed.json")} if options.zero else {}
+    return found if gpu else found | {"DS_ACCELERATOR": "cpu"}
+
+
+def _placed(words: Sequence[str], node: int) -> list[str]:
+    """The words of a command for machine `node`, to be run by another launcher."""
+    left, kept = list(words), list[str]()
+    while left:
+        word = left.pop(0)
+        if word == "--node-rank":
+            kept += [word, str(node)]
+            left.pop(0)
+        elif word.startswith("--node-rank="):
+            kept.append(f"--node-rank={node}")
+        elif word != "--dry-run":
+            kept.append(word)
+    return kept
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+    return port
 
 
 def _gpus() -> int:

@@ -70,7 +70,7 @@ def check_gpus() -> None:
     if world_size() == 1 and torch.cuda.device_count() > 1:
         raise EvolError(
             f"one process sees {torch.cuda.device_count()} GPUs",
-            "CUDA_VISIBLE_DEVICES=0 for one of them, or a launch of as many processes",
+            f"--gpus {torch.cuda.device_count()}, or CUDA_VISIBLE_DEVICES=0 for one of them",
         )
 
 

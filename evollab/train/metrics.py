@@ -82,11 +82,25 @@ class Meter:
 
 def summed(numbers: torch.Tensor) -> torch.Tensor:
     """The sums over all processes of a launch, which must all call this; on the CPU."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not _together():
         return numbers
     whole = numbers.to("cuda" if distributed.get_backend() == "nccl" else "cpu")
     distributed.all_reduce(whole)
     return whole.cpu()
+
+
+def most(number: int) -> int:
+    """The greatest of the numbers of all processes of a launch, which must all call this."""
+    if not _together():
+        return number
+    whole = torch.tensor(number, device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+    distributed.all_reduce(whole, distributed.ReduceOp.MAX)
+    return int(whole.item())
+
+
+def _together() -> bool:
+    """Whether several processes train, and have found each other."""
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def keep_until(path: Path, step: int) -> None:
@@ -185,12 +199,20 @@ class Recorder(TrainerCallback):
 
 
 class Interruption(TrainerCallback):
-    """After a signal: a checkpoint at the end of the step, then the end. `signal` names what came, or is None."""
+    """After a signal: a checkpoint at the end of the step, then the end. `signal` names what came, or is None.
+
+    Processes of a launch hear of it at different moments, and none may stop alone: at the end of each step they
+    agree. What comes after the last step counts for none of them.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._heard = 0
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if _together():
+            heard = most(self._heard)
+            self.signal = signal.Signals(heard) if heard else None
         if self.signal is not None:
             control.should_save = control.should_training_stop = True
 
@@ -199,9 +221,11 @@ class Interruption(TrainerCallback):
         """Listen for Ctrl-C and SIGTERM while the block runs; the second one ends at once."""
 
         def came(number: int, frame: FrameType | None) -> None:
-            if self.signal is not None:
+            if self._heard:
                 raise KeyboardInterrupt
-            self.signal = signal.Signals(number)
+            self._heard = number
+            if not _together():
+                self.signal = signal.Signals(number)
             say("\nstopping: a checkpoint after this step (once more: at once)")
 
         before = {number: signal.signal(number, came) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -15,6 +15,7 @@ from evollab.llm.journal import NO_ROOM
 from evollab.records import EvolError
 from evollab.runs import STEP, Step, locked, open_folder, read_step
 from evollab.train import machine
+from evollab.train.launch import zero_stage
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -30,7 +31,8 @@ def training_folder(out: Path, name: str, config: Mapping[str, Any], inputs: Map
     Raises EvolError where it was made with other settings or data (a checkpoint fits its own alone), belongs
     to another step, or can't be written.
     """
-    config = orjson.loads(orjson.dumps(config))
+    stage = zero_stage()  # checkpoints of one can't be read by another
+    config = orjson.loads(orjson.dumps({**config, "zero": stage} if stage else config))
     try:
         if machine.rank():
             yield Step(out, name, config, inputs, read_step(out))
