@@ -107,7 +107,7 @@ class AnalyseResult:
         if not self.fresh:
             told.append("note: this was done before; nothing was left to do")
         if self.state == "complete":
-            told.append(f"next: evol sample {self.folder} --by FIELD --n N    or: evol select {self.folder} --how WAY --n N")
+            told.append(f"next: evol sample {self.folder} --by FIELD --n N    or: evol select {self.folder} --how WAY")
         else:
             told.append(f"stopped: {self.why}; the same command goes on where this stopped")
         return "\n".join(told)
