@@ -115,6 +115,7 @@ def show(arguments: argparse.Namespace) -> int:
 def report(arguments: argparse.Namespace) -> int:
     from evollab.report.analysis import write_analysis, write_sample
     from evollab.report.page import write_report
+    from evollab.report.training import is_training, write_training
 
     run: Path = arguments.run
     if (run / "analysis.json").is_file():
@@ -122,6 +123,8 @@ def report(arguments: argparse.Namespace) -> int:
         print(write_analysis(run, arguments.out, beside))
     elif (run / "sample.json").is_file():
         print(write_sample(run, arguments.out))
+    elif is_training(run):
+        print(write_training(run, arguments.out))
     else:
         print(write_report(run, arguments.out or run / "report.html"))
     return 0
@@ -274,8 +277,8 @@ VERBS: tuple[Verb, ...] = (
         (_RUN, ("--row", {"metavar": "ID", "help": "one lineage from seed to leaf (the beginning of an id will do)"})),
     ),
     Verb(
-        "report", report, "a run, an analysis or a sample as one self-contained page", "",
-        (_RUN, _out("where to write it (default: report.html, analysis.html or sample.html in it)", metavar="FILE")),
+        "report", report, "a run, an analysis, a sample or a training as one self-contained page", "",
+        (_RUN, _out("where to write it (default: report.html, analysis.html, ... in it)", metavar="FILE")),
     ),
     Verb(
         "export", export, "training data out of a run: merged, shuffled, sampled, with a data card",
