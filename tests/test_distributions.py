@@ -101,7 +101,9 @@ def test_words_lists_and_truths_are_counted() -> None:
 
 
 def test_a_long_tail_gets_a_logarithmic_axis_and_few_whole_numbers_a_bin_each() -> None:
-    found = filled([(None, {"tokens": 10 if number % 50 else 4000, "difficulty": number % 10 + 1}) for number in range(500)])
+    found = filled(
+        [(None, {"tokens": 10 if number % 50 else 4000, "difficulty": number % 10 + 1}) for number in range(500)]
+    )
     tokens, difficulty = found.number("tokens"), found.number("difficulty")
     assert tokens is not None
     assert difficulty is not None

@@ -9,8 +9,8 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evollab.report.diff import compare
 from evollab.inert import cut, inert, one_line
+from evollab.report.diff import compare
 
 WORDS = st.lists(
     st.sampled_from(["a", "the", "rain", "falls", ",", ".", "\n\n", "x_1", "雨", "が降る", "don't"]), max_size=30
