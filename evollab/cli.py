@@ -204,7 +204,7 @@ def chat(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """`evol train KIND`: here, or launch as many processes as are asked for, each of which trains here."""
-    from evollab.train.launch import LaunchOptions, launch, launched
+    from evollab.train.launch import LaunchOptions, check_joined, launch, launched
 
     kind: str = arguments.what
     module = importlib.import_module(f"evollab.train.{kind}")
@@ -212,6 +212,8 @@ def train(arguments: argparse.Namespace) -> int:
     how = read_options(arguments, LaunchOptions)
     if how.many and not launched():
         return launch(how, arguments.words, arguments.out)
+    if launched():
+        check_joined(how)
     result = getattr(module, f"train_{kind}")(options, arguments.out)
     if not launched() or os.environ["RANK"] == "0":
         print(result)
