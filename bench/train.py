@@ -6,7 +6,7 @@
     python bench/train.py --rows my.jsonl            rows {"instruction", "output"} of your own
 
 The rows are made: one question and one answer each, answers of very different lengths (log-normal). Everybody
-trains the same ids in the same order: TRL gets the rows as tokens with a mask, as `evol train sft` writes them.
+trains the same ids, though not in the same order: TRL gets the rows as tokens with a mask, as `evol train sft` writes them.
 
 trl           SFTTrainer with its own defaults (bf16, gradient checkpointing, 1,024 tokens)
 trl, fp32     the same without those two: what is left is the trainer
@@ -44,7 +44,7 @@ from bench.texts import prose
 
 VARIANTS = ("trl", "trl, fp32", "ours", "ours, packed")
 _BATCH = 8  # SFTConfig's own
-_SEED = 42  # SFTConfig's own: the same order of rows
+_SEED = 42  # SFTConfig's own
 
 
 def make_rows(path: Path, count: int) -> None:
@@ -270,7 +270,11 @@ def main() -> None:
         found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in options.variants}
         for turn in range(options.repeat):
             for variant in options.variants if turn % 2 == 0 else options.variants[::-1]:
-                found[variant].append(measured(variant, options, base, rows, pack))
+                one = measured(variant, options, base, rows, pack)
+                found[variant].append(one)
+                print(
+                    f"  {variant}: {one['speed']:,.0f} tokens/s, {one['memory']:,.0f} MiB", file=sys.stderr, flush=True
+                )
         table(found, size, options.peak_tflops)
 
 

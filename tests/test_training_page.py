@@ -23,7 +23,8 @@ from evollab.records import EvolError
 from evollab.report.training import is_training, write_training
 from evollab.report.training_charts import Curve, binned, chart, scale_of, smoothed
 from evollab.report.training_facts import MOST_PROMPTS, Series, read_training
-from evollab.report.training_views import for_reading, pictures, row_counts, stages, warnings
+from evollab.report.training_tables import row_counts, stages
+from evollab.report.training_views import for_reading, pictures, warnings
 from tests.conftest import ROOT
 from tests.fake_training import write_dpo, write_lines, write_reward, write_rleif, write_sft, write_step
 from tests.test_report_page import HOSTILE, Page
@@ -229,7 +230,8 @@ def test_all_slices_undone(tmp_path: Path) -> None:
 def test_a_curve_does_not_run_over_the_end_of_a_slice() -> None:
     curve = Curve(Series("lr", ((1, 3.0), (2, 1.0), (3, 3.0), (4, 1.0))), "", "c0")
     scale = scale_of([curve], zero=True)
-    assert str(chart([curve], "x", 100, scale=scale, marks=(2,))).count('class="c0 line"') == 2
+    drawn = str(chart([curve], "x", 100, scale=scale, marks=(2,)))
+    assert [path.count("L") for path in re.findall(r' d="([^"]*)" class="c0 line"', drawn)] == [1, 1]
     assert str(chart([curve], "x", 100, scale=scale)).count('class="c0 line"') == 1
 
 
@@ -310,6 +312,27 @@ def test_long_runs_stay_small(tmp_path: Path) -> None:
     assert any(attributes.get("class") == "c0 around" for _, attributes in page.elements)
     last = read_training(folder).series["loss"].last
     assert f"{last:.4f}" in page.text
+
+
+def test_one_spike_does_not_press_the_rest_to_the_ground(tmp_path: Path) -> None:
+    spiky = Series("grad_norm", tuple((step, 500.0 if step == 7 else 1 + step / 100) for step in range(1, 101)))
+    scale = scale_of([Curve(spiky, "", "c0")], zero=True)
+    assert (scale.low, scale.cut) == (0.0, 1)
+    assert scale.high < 3
+    folder = write_sft(tmp_path / "x", 20)
+    write_lines(folder / "metrics.jsonl", ({"step": step, "grad_norm": value} for step, value in spiky.points))
+    _, rest = pictures(read_training(folder))
+    assert rest[0].about == "Before clipping. 1 value lies above the picture."
+
+
+def test_the_last_step_of_a_long_run_can_be_read(tmp_path: Path) -> None:
+    folder = write_sft(tmp_path / "x", 20)
+    write_lines(folder / "metrics.jsonl", ({"step": step, "loss": step / 7} for step in range(1, 1501)))
+    first, _ = pictures(read_training(folder))
+    assert first is not None
+    steps, values = for_reading([first])["loss"]["curves"][0]
+    assert (steps[-1], values[-1]) == (1500, "214")
+    assert len(steps) <= 601
 
 
 def test_the_value_at_a_line_s_end_is_the_line_s(tmp_path: Path) -> None:

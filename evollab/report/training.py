@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evollab.inert import inert, one_line
+from evollab.report import training_tables as tables
 from evollab.report import training_views as views
 from evollab.report.analysis_charts import neat
 from evollab.report.document import fill, for_script
@@ -47,7 +48,7 @@ def render(facts: TrainingFacts) -> bytes:
     }  # fmt: skip
     loss, rest = views.pictures(facts)
     rest = rest[:_MOST_PICTURES]
-    stages, counts = views.stages(facts), views.row_counts(facts)
+    stages, counts = tables.stages(facts), tables.row_counts(facts)
     return fill(
         "training.html.j2",
         ["page.css", "analysis.css", "training.css"],
