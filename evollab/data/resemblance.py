@@ -27,8 +27,9 @@ _SHOWN = 4000
 """Characters of a text that are embedded, at most; models look at fewer."""
 _BLOCK = 256
 """Turns whose similarities to all items are in memory at a time."""
+_ROUNDED = 1e-4
 _EVEN = 1e-6
-"""Similarities that differ by less are equal."""
+"""Similarities, rounded, that differ by less are equal."""
 _ENOUGH = 8
 """Words with which a question of multiple choice stands for itself."""
 _FEW_WORDS = 5
@@ -108,13 +109,12 @@ def near_pairs(items: Kept | Vectors, turns: Kept | Vectors, rows: Numbers, simi
     best: dict[tuple[int, int], float] = {}
     there = np.asarray(items, np.float32).T
     for start in range(0, len(turns), _BLOCK):
-        near = (np.asarray(turns[start : start + _BLOCK], np.float32) @ there).round(4)
-        for at in np.flatnonzero(near.max(axis=1, initial=-1) >= similar - _EVEN).tolist():
-            row = int(rows[start + at])
-            for item in np.argsort(-near[at], kind="stable")[:MOST].tolist():
-                value = round(float(near[at][item]), 4)
-                if value >= similar - _EVEN:
-                    best[row, item] = max(value, best.get((row, item), -1.0))
+        near = np.asarray(turns[start : start + _BLOCK], np.float32) @ there
+        for at in np.flatnonzero(near.max(axis=1, initial=-1) >= similar - _ROUNDED).tolist():
+            row, values = int(rows[start + at]), near[at].round(4)
+            items_near = np.flatnonzero(values >= similar - _EVEN)
+            for item in items_near[np.argsort(-values[items_near], kind="stable")[:MOST]].tolist():
+                best[row, item] = max(round(float(values[item]), 4), best.get((row, item), -1.0))
     ordered = sorted((row, -similarity, item) for (row, item), similarity in best.items())
     return [
         Pair(row, item, -negative)
