@@ -75,7 +75,7 @@ def open_causal(spec: str) -> Causal:
 
     folder = Path(spec).expanduser()
     local = spec == BUILT_IN or folder.is_dir()
-    place = str(_smollm2() if spec == BUILT_IN else folder) if local else spec
+    place = str(smollm2_folder() if spec == BUILT_IN else folder) if local else spec
     gpu = torch.cuda.is_available()
     dtype = torch.bfloat16 if gpu else torch.float32
     with _explained(spec), _quiet():
@@ -164,8 +164,9 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _smollm2() -> Path:
-    """The packaged model as a folder in the cache, made once: at 16 bits, as `local:smollm2` opens it."""
+def smollm2_folder() -> Path:
+    """The packaged model as a folder in the cache, made once: at 16 bits, as `local:smollm2` opens it. Raises EvolError
+    where it is not installed, or the cache can't be written."""
     target = cache_folder() / f"smollm2-135m-instruct-{SMOLLM2_SHA256[:16]}-hf"
     if (target / "config.json").is_file():
         return target

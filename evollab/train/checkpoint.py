@@ -7,7 +7,6 @@ name of a model on the hub, or `smollm2`, the packaged 135M model. Code that com
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from evollab import chat
-from evollab.llm.weights import SMOLLM2_SHA256, cache_folder, smollm2_source
+from evollab.llm.causal import smollm2_folder
+from evollab.llm.weights import SMOLLM2_SHA256
 from evollab.records import EvolError
 from evollab.runs import sync_folder
 
@@ -202,7 +202,7 @@ def folder_of(base: str) -> str:
     Raises EvolError for a path where nothing lies, and for a folder without a model.
     """
     if base == BUILT_IN:
-        return str(_smollm2())
+        return str(smollm2_folder())
     path = Path(base)
     if path.is_dir():
         if not (path / "config.json").is_file() and not (path / _ADAPTER).is_file():
@@ -225,45 +225,3 @@ def _explained(base: str) -> Iterator[None]:
         raise EvolError(
             f"{base} could not be loaded: {first}", f"a folder that save_pretrained wrote, a hub name, or {BUILT_IN}"
         ) from error
-
-
-# The packaged model
-
-
-def _smollm2() -> Path:
-    """The packaged model as a folder in the cache, made once: the same F16 weights that `local:smollm2` opens.
-
-    Its tokenizer is mended: out of GGUF it would not split digits, which its training did.
-    """
-    target = cache_folder() / f"smollm2-135m-instruct-{SMOLLM2_SHA256[:16]}-hf"
-    if (target / "config.json").is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with open(target.with_suffix(".lock"), "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (target / "config.json").is_file():  # another process may have made it meanwhile
-            _convert_smollm2(target)
-    return target
-
-
-def _convert_smollm2(target: Path) -> None:
-    import torch
-    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    from evollab.llm.watching import say
-
-    source = smollm2_source(say)
-    say(f"preparing {BUILT_IN} for training: once, half a minute, 270 MB in {target.parent}")
-    with _explained(BUILT_IN):
-        tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float16
-        )
-    level = ByteLevel(add_prefix_space=False)
-    tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), level])
-    part = target.with_name(f"{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    replace_folder(part, target)
