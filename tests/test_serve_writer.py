@@ -80,9 +80,21 @@ def test_stop_strings_over_any_cut(text: str, stops: list[str], cuts: st.DataObj
         place += size
         assert not any(stop in shown for stop in stops)
     shown += "" if stopped else looked.flush()
-    ends = [text.find(stop) for stop in stops if stop in text]
+    ends = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
     assert stopped == bool(ends)
-    assert shown == (text[: min(ends)] if ends else text)
+    assert shown == (text[: min(ends)[1]] if ends else text)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_of_two_stop_strings_the_one_that_is_complete_first_counts(size: int) -> None:
+    looked = Stops(["a", "bab"])
+    shown = ""
+    for place in range(0, 6, size):
+        piece, stopped = looked.push("bbbbab"[place : place + size])
+        shown += piece
+        if stopped:
+            break
+    assert shown == "bbbb"
 
 
 @pytest.mark.parametrize(

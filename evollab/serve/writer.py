@@ -48,7 +48,8 @@ class Detokenizer:
 
 
 class Stops:
-    """Looks for texts that end an answer, over any cut of the text into pieces."""
+    """Looks for texts that end an answer. Of several the one that is complete first counts, of these the longest:
+    so it makes no difference how the text comes in pieces."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -58,9 +59,9 @@ class Stops:
     def push(self, text: str) -> tuple[str, bool]:
         """(text that may be shown, whether a stop string was met). Text from the stop string on is dropped."""
         self._held += text
-        found = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
-            shown, self._held = self._held[: min(found)], ""
+            shown, self._held = self._held[: min(found)[1]], ""
             return shown, True
         keep = self._undecided()
         shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
