@@ -437,6 +437,7 @@ def test_ctrl_c_stops_the_answer_not_the_program(tmp_path: Path) -> None:
     shown.until("> ")
     shown.type("/undo\n/undo\n")
     shown.until("(nothing to take back)")
+    shown.until("> ")
     shown.type("again\n")  # one row only: the first answer's is free
     shown.until("again")
     shown.until("\n")

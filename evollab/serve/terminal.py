@@ -122,6 +122,10 @@ class Conversation:
                         return 0
                 else:
                     self._ask(line[1:] if line.startswith("//") else line)
+            except KeyboardInterrupt:  # while a command was at work, or between two answers
+                if not self._terminal:
+                    raise
+                say("\n(stopped)")
             except EvolError as error:
                 if not self._terminal:
                     raise
