@@ -441,8 +441,9 @@ def test_ctrl_c_stops_the_answer_not_the_program(tmp_path: Path) -> None:
     shown.type("again\n")  # one row only: the first answer's is free
     shown.until("again")
     shown.until("\n")
+    shown.while_(lambda: len(shown.seen) < 40)  # the echo comes before input() returns: wait for the answer itself
     shown.type("\x03")
-    shown.until("topped")
+    shown.until("(stopped)")
     shown.until("> ")
     shown.type("\x04")
     assert shown.ended() == 0

@@ -9,6 +9,7 @@ Imports transformers and peft: import it inside a verb.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,7 @@ class Sums:
     facts: dict[str, float] = field(default_factory=dict[str, float])
 
 
-class RewardTrainer(transformers.Trainer):
+class RewardTrainer(transformers.Trainer, ABC):
     """What both have in common. The loss of a step of the optimizer is the mean over all its pairs or labelled steps,
     however they fall into batches and processes; so is each measure."""
 
@@ -60,9 +61,9 @@ class RewardTrainer(transformers.Trainer):
         self.can_return_loss = True
         self.label_names = []
 
+    @abstractmethod
     def measure(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> Sums:
         """The sums over one batch."""
-        raise NotImplementedError
 
     def _nothing(self) -> torch.Tensor:
         return torch.zeros(2 + len(self.NAMES), dtype=torch.float64)
