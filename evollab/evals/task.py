@@ -9,6 +9,7 @@ from typing import Any
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.formats import BadFields
 from evollab.data.rows import Row, kind, names
+from evollab.evals.trial import Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,8 @@ class Task:
     are the benchmark; none where it is not there in a form that can be read. files: what a local copy
     is called, without its ending, the likeliest first; case and "-" or "_" make no difference. texts:
     what a row asks; None for a row that is not part of the test set; raises `BadFields`. home: where
-    people get the data, for messages.
+    people get the data, for messages. trial: how it measures a model, in `evol eval`; None where
+    it is there for decontamination alone.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Task:
     texts: Callable[[Row], BenchmarkItem | None]
     hub: tuple[str, ...] = ()
     home: str = ""
+    trial: Trial | None = None
 
 
 def text(fields: Mapping[str, Any], *columns: str) -> str:
