@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from evollab.cli import run
+from evollab.verbs import run
 from evollab.data.analyse import AnalyseOptions, analyse
 from evollab.data.export import ExportOptions, export_run
 from evollab.evals.contamination import ContaminationOptions, decontaminate

@@ -22,7 +22,7 @@ FLOORS = (
     ("train",),
     ("serve",),
     ("report",),
-    ("cli",),
+    ("flags", "verbs", "cli"),
 )
 """From the ground up. A part may import its own floor and those below."""
 GROUND = {

@@ -141,6 +141,27 @@ def read_benchmarks(wants: Sequence[Wanted], folder: str | None, *, missing: str
     return Sources(found, lacking)
 
 
+def places_of(task: Task, folder: str | None, names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Where the rows of a task are: a local copy, else its ids on the hub. `names`: what the copy is called, where that
+    is not `task.files`; such files are not on the hub, and () stands for none.
+
+    Raises EvolError for a task without either.
+    """
+    copies = _copies(folder)
+    file = next((copies[name] for name in map(_plain, names or task.files) if name in copies), None)
+    if file is not None:
+        return (file,)
+    if names is not None:
+        return ()
+    if not task.hub:
+        raise EvolError(
+            f"{task.name}: there is no copy of it here, and it is not on the hub in a form that can be read",
+            f"get it from {task.home or 'its makers'} and put it as {task.files[0]}.jsonl into a folder that "
+            f"--benchmarks (or ${FOLDER}) names",
+        )
+    return task.hub
+
+
 def _plain(name: str) -> str:
     return name.casefold().replace("-", "_")
 

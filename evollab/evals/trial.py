@@ -160,7 +160,8 @@ class Trial:
     and version, for the result. metrics: from all marked answers, the first figure is the task's own; None: the mean
     of the scores in percent. scale: the highest score, 1 unless a judge marks otherwise. given: reads outputs made
     elsewhere; raises `BadFields`; None: `evals.outputs` knows the usual columns. needs_judge, needs_reference: what
-    must be named. expected: how many items the whole set has. groups: the facts to give tables for.
+    must be named. reference_files: what a local copy of a reference's answers is called, without its ending. expected:
+    how many items the whole set has. groups: the facts to give tables for.
     """
 
     question: Callable[[Row], Question | None]
@@ -173,5 +174,6 @@ class Trial:
     given: Callable[[Row], Given | None] | None = None
     needs_judge: bool = False
     needs_reference: bool = False
+    reference_files: tuple[str, ...] = ()
     expected: int | None = None
     groups: tuple[str, ...] = ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from evollab.llm.ask import Asker, Sender, Tally
 from evollab.llm.budget import FREE, Budget, Caps, Price, parse_price
@@ -17,6 +18,8 @@ from evollab.llm.stop import Stop
 from evollab.llm.store import Store
 from evollab.plugs import find
 from evollab.records import EvolError
+
+_THIS_MACHINE = {"127.0.0.1", "localhost", "::1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +105,12 @@ class Session:
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _budget: Budget | None = None
 
-    async def model(self, name: str) -> Opened:
-        """Open `provider:rest`, or give it again when it is open. Raises EvolError."""
-        if name in self.models:
-            return self.models[name]
+    async def model(self, name: str, *, at: str = "", key_env: str = "") -> Opened:
+        """Open `provider:rest`, or give it again when it is open. `at`: the one address where this model is, whatever
+        the options say of the others; it gets the key in `key_env` ("" for none), never another's. Raises EvolError."""
+        place = f"{name}@{at}" if at else name
+        if place in self.models:
+            return self.models[place]
         provider, colon, rest = name.partition(":")
         if not colon or not rest:
             raise EvolError(
@@ -113,8 +118,12 @@ class Session:
                 "for example openai:gpt-4o-mini, local:smollm2, local:./model.gguf or scripted:./my.py:reply",
             )
         connect: Connect = find("evollab.llm.providers", provider, "connect", "provider")
-        connection = await self._stack.enter_async_context(connect(rest, self.options))
-        options = self.options
+        options = replace(self.options, base_url=(at,), key_env=key_env) if at else self.options
+        connection = await self._stack.enter_async_context(connect(rest, options))
+        if at:  # the same name may stand for other weights there
+            own = urlsplit(at).hostname in _THIS_MACHINE
+            price = FREE if own else connection.price
+            connection = replace(connection, identity=f"{connection.identity}@{at}", price=price)
         given = parse_price(options.price) if options.price else None
         price = connection.price if given is None or connection.price == FREE else given
         if options.max_cost is not None and price is None:
@@ -131,8 +140,8 @@ class Session:
             budget=self._budget, price=price, stop=self.stop, tally=self.tally,
             extra={**connection.extra, **self.extra}, limit=connection.limit, check=connection.check,
         )  # fmt: skip
-        self.models[name] = Opened(name, ask, connection, limiter)
-        return self.models[name]
+        self.models[place] = Opened(place, ask, connection, limiter)
+        return self.models[place]
 
     @property
     def unpriced(self) -> list[str]:

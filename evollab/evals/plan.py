@@ -1,0 +1,98 @@
+"""What is to be done for each task: its questions, its prompt, its reference; all checked before anything is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evollab.data.rows import excerpt
+from evollab.evals.options import EvalOptions, for_task
+from evollab.evals.outputs import read_outputs
+from evollab.evals.questions import Questions, read_questions
+from evollab.evals.sources import find_task, places_of, task_names, wanted
+from evollab.evals.task import Task
+from evollab.evals.trial import Prompt, Question, Trial
+from evollab.llm.pairs import parse_pairs
+from evollab.records import EvolError
+
+
+def tasks_of(names: Sequence[str]) -> list[Task]:
+    """The tasks by name, each with a way to measure. Raises EvolError for unknown ones and for those without."""
+    found = []
+    if not names:
+        raise EvolError("on which tasks? none is named", f"for example: evol eval MODEL gsm8k; {_there()}")
+    for want in wanted(names):
+        if want.task is None:
+            raise EvolError(f"{want.name}: not a task; {_there()}", "a task of your own is a .py file with TASK in it")
+        if want.task.trial is None:
+            raise EvolError(
+                f"{want.name} is known for decontamination alone, it has no way to measure a model", _there()
+            )
+        found.append(want.task)
+    return found
+
+
+def _there() -> str:
+    return f"there are: {', '.join(name for name in task_names() if find_task(name).trial is not None)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One task, ready to be asked."""
+
+    task: Task
+    trial: Trial
+    prompt_name: str
+    prompt: Prompt
+    questions: Questions
+    reference: Mapping[str, tuple[str, ...]]
+    reference_name: str
+
+
+def plan_of(task: Task, options: EvalOptions) -> Plan:
+    trial = task.trial
+    assert trial is not None
+    if trial.needs_judge and not options.judge and options.outputs is None:
+        raise EvolError(f"{task.name} needs a judge", "--judge openai:NAME, any model that is not the one measured")
+    file = parse_pairs(options.data, "--data").get(task.name)
+    questions = _questions(task, trial, file, options)
+    reference, name = _reference(task, trial, questions.items, options)
+    if trial.needs_reference and not reference and options.outputs is None:
+        raise EvolError(
+            f"{task.name} compares with a reference model's answers, and none are given",
+            f"--reference {task.name}=FILE: rows with the question's id or text, and output",
+        )
+    chosen = for_task(options.prompt, task.name) or next(iter(trial.prompts))
+    if chosen not in trial.prompts:
+        if f"{task.name}={chosen}" in options.prompt or len(trial.prompts) == 1:
+            raise EvolError(
+                f"--prompt {excerpt(chosen, 40)}: {task.name} has no such prompt; there are: {', '.join(trial.prompts)}"
+            )
+        chosen = next(iter(trial.prompts))
+    return Plan(task, trial, chosen, trial.prompts[chosen], questions, reference, name)
+
+
+def _questions(task: Task, trial: Trial, file: str | None, options: EvalOptions) -> Questions:
+    try:
+        places = (file,) if file else places_of(task, options.benchmarks)
+        return read_questions(places, trial.question, options.limit, trial.groups)
+    except EvolError:
+        if options.outputs is None or file:
+            raise
+        return Questions("", (), 0, ())  # the rows may say themselves what is right
+
+
+def _reference(
+    task: Task, trial: Trial, questions: Sequence[Question], options: EvalOptions
+) -> tuple[Mapping[str, tuple[str, ...]], str]:
+    """A reference model's answers by question, and whose they are."""
+    file = for_task(options.reference, task.name)
+    if file is None and trial.reference_files:
+        file = next(iter(places_of(task, options.benchmarks, trial.reference_files)), None)
+    if file is None:
+        return {}, ""
+    plain = dataclasses.replace(trial, given=None)
+    found = read_outputs(file, plain, questions)
+    return {answer.question.id: answer.texts for answer in found.answers}, Path(file).name.partition(".")[0]

@@ -1,0 +1,207 @@
+"""The step `eval`: a model on benchmarks, or outputs made elsewhere, to figures with intervals.
+
+    OUT/calls.db             every call, of the model and of the judge
+    OUT/<task>/              answers, grades, result (see `result`)
+    OUT/results.json         all results of this call
+
+Everything is asked through the store: the same call goes on where the last one stopped, and pays for nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evollab.evals import result as results
+from evollab.evals.account import account
+from evollab.evals.contestant import Contestant, contestant
+from evollab.evals.estimate import Estimate, estimate
+from evollab.evals.generate import Judging, Progress, answers_of, request_of
+from evollab.evals.options import EvalOptions
+from evollab.evals.outputs import read_outputs
+from evollab.evals.plan import Plan, plan_of, tasks_of
+from evollab.evals.trial import Answer, Mark, Marked, Tools, Trial
+from evollab.llm.pairs import parse_extra
+from evollab.llm.session import ModelOptions, Opened, Session, session
+from evollab.llm.watching import say
+from evollab.records import EvolError
+from evollab.runs import Step, locked, open_folder, write_json
+
+_FREE = {"workers", "estimate", "json", "store", "outputs", "unsafe_sandbox", "benchmarks", "data", "model_key_env"}
+"""Options that no figure depends on, or whose digest stands among the inputs."""
+_JUDGED = {"judge", "judge_tokens", "calibrate"}
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """What came of it: a result for each task. state: complete, or stopped with `why` (the same call goes on)."""
+
+    folder: Path
+    results: Sequence[Mapping[str, Any]]
+    state: str = "complete"
+    why: str = ""
+    exit_code: int = 0
+    estimate: Estimate | None = None
+
+    def __str__(self) -> str:
+        if self.estimate is not None:
+            return str(self.estimate)
+        told = [results.table(self.results)] if self.results else []
+        if self.state != "complete":
+            return "\n".join([*told, f"stopped: {self.why}; the same command goes on where this stopped"])
+        return "\n".join([*told, f"next: evol report {self.folder}    or: evol compare {self.folder} OTHER"])
+
+
+async def evaluate(model: str | None, names: Sequence[str], out: Path, options: EvalOptions) -> EvalResult:
+    """Measure `model` (see `contestant.contestant`) on the tasks `names`, or grade `options.outputs`; write `out`.
+
+    Raises EvolError for unknown names, for missing data, judges and references before anything is asked, and for a
+    folder that holds another model's evaluation of the same task.
+    """
+    tasks = tasks_of(names)
+    if (model is None) == (options.outputs is None):
+        raise EvolError(
+            "what is measured? a MODEL, or --outputs FILE; " + ("neither is given" if model is None else "not both"),
+            "evol eval MODEL gsm8k    or: evol eval --outputs FILE humaneval",
+        )
+    key = os.environ.get(options.model_key_env, "").strip() if options.model_key_env else ""
+    who = await contestant(model, options.name, key) if model is not None else None
+    plans = [plan_of(task, options) for task in tasks]
+    if options.estimate:
+        return EvalResult(out, [], estimate=await _estimate(plans, who, options))
+    store = Path(options.store) if options.store else out
+    with contextlib.ExitStack() as stack:
+        for folder in dict.fromkeys((out, store)):
+            stack.enter_context(locked(folder, "evol eval"))
+        return await _Evaluation(out, store, options, who).run(plans)
+
+
+async def _estimate(plans: Sequence[Plan], who: Contestant | None, options: EvalOptions) -> Estimate:
+    asked = []
+    for plan in plans:
+        requests = [request_of(plan.trial, plan.prompt, options, one, (), 0) for one in plan.questions.items]
+        judged = plan.trial.needs_judge
+        asked.append((plan.task.name, plan.prompt_name, requests, plan.questions.items, judged))
+    return await estimate(asked, who, options)
+
+
+@dataclass(slots=True)
+class _Evaluation:
+    """One start."""
+
+    out: Path
+    store: Path
+    options: EvalOptions
+    who: Contestant | None
+    done: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+
+    async def run(self, plans: Sequence[Plan]) -> EvalResult:
+        async with session(self.store, self.options, parse_extra(self.options.extra_body)) as opened:
+            judge = await opened.model(self.options.judge) if self.options.judge else None
+            model = None
+            if self.who is not None:
+                model = await opened.model(self.who.spec, at=self.who.at, key_env=self.options.model_key_env)
+            for plan in plans:
+                why = await self._task(plan, opened, model, judge)
+                if why:
+                    code = opened.stop.exit_code if opened.stop.reason else 1
+                    return EvalResult(self.out, self.done, "stopped", why, code)
+        write_json(self.out / "results.json", {"results": self.done})
+        return EvalResult(self.out, self.done)
+
+    async def _task(self, plan: Plan, opened: Session, model: Opened | None, judge: Opened | None) -> str:
+        """Ask, grade, write. What it waits for, "" when it is done."""
+        folder = self.out / plan.task.name
+        config = self._config(plan, model)
+        inputs: dict[str, Any] = {"data": plan.questions.digest()}
+        if self.options.outputs is not None:
+            inputs["outputs"] = results.digest(Path(self.options.outputs).read_bytes().hex())
+        hint = f"give another --out; --store {self.store} then pays only for what changed"
+        step = open_folder(folder, f"eval {plan.task.name}", config, inputs, hint=hint)
+        if step.before is not None and step.before.get("state") == "complete" and (folder / results.RESULT).is_file():
+            self.done.append(results.read(folder))
+            return ""
+        step.write("running")
+        clock = time.monotonic()
+        progress = Progress(plan.task.name, len(plan.questions.items) * self.options.samples)
+        outputs = None
+        if model is not None:
+            answers = await answers_of(
+                plan.questions.items, plan.trial, plan.prompt, self.options, opened, model, progress
+            )
+            if progress.unfinished:
+                return self._stopped(step, opened, progress)
+        else:
+            assert self.options.outputs is not None
+            outputs = read_outputs(self.options.outputs, plan.trial, plan.questions.items)
+            answers = list(outputs.answers)
+        tools = self._tools(plan, opened, judge, progress)
+        marked = await _graded(answers, plan.trial, tools)
+        if progress.unfinished:
+            return self._stopped(step, opened, progress)
+        told = account(plan, marked, tools, outputs, self.options, config["identity"])
+        results.write(folder, marked, told)
+        cost = opened.store.totals
+        step.write(
+            "complete",
+            counts={"questions": len(plan.questions.items), "answers": len(answers)},
+            cost={"calls": cost.calls, "usd": None if opened.unpriced else round(cost.usd, 6)},
+            times={"seconds": round(time.monotonic() - clock, 2)},
+        )
+        self.done.append(told)
+        return ""
+
+    def _stopped(self, step: Step, opened: Session, progress: Progress) -> str:
+        why = opened.stop.reason or f"{progress.unfinished:,} calls of {progress.what} failed"
+        step.write("stopped", why=why)
+        return why
+
+    def _config(self, plan: Plan, model: Opened | None) -> dict[str, Any]:
+        """What the figures of a task depend on."""
+        own = {one.name for one in dataclasses.fields(EvalOptions)} - _FREE
+        own -= {one.name for one in dataclasses.fields(ModelOptions)}
+        if not plan.trial.needs_judge:  # a judge for another task changes nothing here
+            own -= _JUDGED
+        told = {name: getattr(self.options, name) for name in sorted(own)}
+        told["prompt"] = plan.prompt_name
+        told["reference"] = results.digest(sorted(plan.reference.items())) if plan.reference else ""
+        told["model"] = self.label
+        told["identity"] = model.connection.identity if model is not None else ""
+        return told
+
+    @property
+    def label(self) -> str:
+        if self.who is not None:
+            return self.who.label
+        return self.options.name or Path(str(self.options.outputs)).name.partition(".")[0]
+
+    def _tools(self, plan: Plan, opened: Session, judge: Opened | None, progress: Progress) -> Tools:
+        asked = Judging(opened, judge, self.options, progress) if judge is not None else None
+        return Tools(
+            model_name=self.label, judge=asked, judge_name=self.options.judge, reference=plan.reference,
+            reference_name=plan.reference_name, compat=self.options.compat,
+            workers=self.options.workers or os.cpu_count() or 1, unsafe_sandbox=self.options.unsafe_sandbox,
+            seed=self.options.seed, note=say,
+        )  # fmt: skip
+
+
+async def _graded(answers: Sequence[Answer], trial: Trial, tools: Tools) -> list[Marked]:
+    """All marks; those that rows bring along are taken, answers whose call failed get none."""
+    marks: dict[int, Mark] = {}
+    for at, answer in enumerate(answers):
+        if answer.given is not None and answer.given.mark is not None:
+            marks[at] = answer.given.mark
+        elif answer.failure:
+            marks[at] = Mark(None, failure=answer.failure)
+    left = [at for at in range(len(answers)) if at not in marks]
+    if left and trial.needs_judge and tools.judge is None:
+        raise EvolError("these outputs are not judged yet, and no judge is named", "--judge openai:NAME")
+    if left:
+        marks |= zip(left, await trial.grade([answers[at] for at in left], tools), strict=True)
+    return [(answer, marks[at]) for at, answer in enumerate(answers)]
