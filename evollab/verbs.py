@@ -73,6 +73,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 def report(arguments: argparse.Namespace) -> int:
     from evollab.report.analysis import write_analysis, write_sample
+    from evollab.report.evaluation import is_evaluation, write_evaluation
     from evollab.report.page import write_report
     from evollab.report.training import is_training, write_training
 
@@ -84,6 +85,8 @@ def report(arguments: argparse.Namespace) -> int:
         print(write_sample(run, arguments.out))
     elif is_training(run):
         print(write_training(run, arguments.out))
+    elif is_evaluation(run):
+        print(write_evaluation(run, arguments.out, arguments.beside or ()))
     else:
         print(write_report(run, arguments.out or run / "report.html"))
     return 0
@@ -260,8 +263,11 @@ VERBS: tuple[Verb, ...] = (
         (_RUN, ("--row", {"metavar": "ID", "help": "one lineage from seed to leaf (the beginning of an id will do)"})),
     ),
     Verb(
-        "report", report, "a run, an analysis, a sample or a training as one self-contained page", "",
-        (_RUN, _out("where to write it (default: report.html, analysis.html, ... in it)", metavar="FILE")),
+        "report", report, "a run, an analysis, a sample, a training or evaluations as one self-contained page", "",
+        (
+            _RUN, _out("where to write it (default: report.html, analysis.html, ... in it)", metavar="FILE"),
+            ("--beside", {"action": "append", "type": Path, "metavar": "RUN", "help": "one more evaluation to show"}),
+        ),
     ),
     Verb(
         "export", export, "training data out of a run: merged, shuffled, sampled, with a data card",
