@@ -23,7 +23,7 @@ def tasks_of(names: Sequence[str]) -> list[Task]:
     found = []
     if not names:
         raise EvolError("on which tasks? none is named", f"for example: evol eval MODEL gsm8k; {_there()}")
-    for want in wanted(names):
+    for want in wanted(names, "task"):
         if want.task is None:
             raise EvolError(f"{want.name}: not a task; {_there()}", "a task of your own is a .py file with TASK in it")
         if want.task.trial is None:

@@ -62,22 +62,22 @@ def find_task(name: str) -> Task:
     return task
 
 
-def wanted(against: Sequence[str]) -> list[Wanted]:
-    """What `--against` asks for: names parted by commas, `all`, NAME=FILE, tasks and rows of one's own.
+def wanted(against: Sequence[str], flag: str = "--against") -> list[Wanted]:
+    """What `flag` asks for: names parted by commas, `all`, NAME=FILE, tasks and rows of one's own.
 
     Each once, in the order given. Raises EvolError for names that nothing has, for one name with two
     files, and for nothing at all.
     """
     found: dict[str, Wanted] = {}
     for part in (part for text in against for part in _parts(text.strip())):
-        for one in _one(part):
+        for one in _one(part, flag):
             if one.name in found and found[one.name] != one:
-                raise EvolError(f"--against names {one.name} twice, with two files", f"NAME=FILE: {one.name}2=FILE")
+                raise EvolError(f"{flag} names {one.name} twice, with two files", f"NAME=FILE: {one.name}2=FILE")
             found[one.name] = one
     if not found:
         raise EvolError(
-            "--against: which benchmarks? nothing is named",
-            f"for example --against gsm8k,humaneval, --against my-test.jsonl, or --against {ALL}; there are: "
+            f"{flag}: which benchmarks? nothing is named",
+            f"for example {flag} gsm8k,humaneval, {flag} my-test.jsonl, or {flag} {ALL}; there are: "
             + ", ".join(task_names()),
         )
     return list(found.values())
@@ -90,7 +90,7 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _one(part: str) -> list[Wanted]:
+def _one(part: str, flag: str) -> list[Wanted]:
     known = task_names()
     if part == ALL:
         return [Wanted(name, find_task(name)) for name in known]
@@ -105,7 +105,7 @@ def _one(part: str) -> list[Wanted]:
         return [Wanted(path.name.partition(".")[0] or path.name, None, part)]
     near = difflib.get_close_matches(part, [*known, ALL], 1)
     raise EvolError(
-        f"--against {excerpt(part, 60)!r}: no benchmark is called so, and no such file; there are: {', '.join(known)}",
+        f"{flag} {excerpt(part, 60)!r}: no benchmark is called so, and no such file; there are: {', '.join(known)}",
         f"did you mean {near[0]}?" if near else "give a file of your own by its path, a known one as NAME=FILE",
     )
 
