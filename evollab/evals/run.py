@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from evollab.evals import result as results
 from evollab.evals.account import account
 from evollab.evals.contestant import Contestant, contestant
@@ -173,7 +175,8 @@ class _Evaluation:
         told["reference"] = results.digest(sorted(plan.reference.items())) if plan.reference else ""
         told["model"] = self.label
         told["identity"] = model.connection.identity if model is not None else ""
-        return told
+        known: dict[str, Any] = orjson.loads(orjson.dumps(told))  # as step.json gives it back
+        return known
 
     @property
     def label(self) -> str:
