@@ -75,13 +75,18 @@ def plan_of(task: Task, options: EvalOptions) -> Plan:
 
 
 def _questions(task: Task, trial: Trial, file: str | None, options: EvalOptions) -> Questions:
+    places = (file,) if file else places_of(task, options.benchmarks, task.files)
+    if not places and options.outputs is not None and _stand_alone(options.outputs, trial):
+        return Questions("", (), 0, ())
+    return read_questions(places or places_of(task, options.benchmarks), trial.question, options.limit, trial.groups)
+
+
+def _stand_alone(outputs: str, trial: Trial) -> bool:
+    """Whether rows of outputs say themselves what is right, so that the benchmark isn't needed."""
     try:
-        places = (file,) if file else places_of(task, options.benchmarks)
-        return read_questions(places, trial.question, options.limit, trial.groups)
+        return bool(read_outputs(outputs, trial, ()).answers)
     except EvolError:
-        if options.outputs is None or file:
-            raise
-        return Questions("", (), 0, ())  # the rows may say themselves what is right
+        return False
 
 
 def _reference(
