@@ -171,6 +171,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return found.exit_code
 
 
+def people(arguments: argparse.Namespace) -> int:
+    from evollab.evals.people.options import PeopleOptions
+    from evollab.evals.people.server import people as study
+
+    return study(arguments.runs, arguments.out, read_options(arguments, PeopleOptions))
+
+
 def serve(arguments: argparse.Namespace) -> int:
     from evollab.serve.options import ServeOptions
     from evollab.serve.server import serve as run_server
@@ -330,6 +337,17 @@ VERBS: tuple[Verb, ...] = (
                 },
             ),
             _out("where to write (default: runs/eval)"),
+        ),
+    ),
+    Verb(
+        "people", people, "blind pairwise preference: a page for annotators, then win/tie/loss and agreement",
+        "evals.people.options:PeopleOptions",
+        (
+            (
+                "runs",
+                {"nargs": "+", "metavar": "RUN", "help": "files of answers (FILE or NAME=FILE), folders of evaluations"},
+            ),
+            _out("the study's folder (default: runs/people)", Path("runs/people")),
         ),
     ),
     Verb("serve", serve, "a model behind an OpenAI-compatible address", "serve.options:ServeOptions", (_MODEL,)),
