@@ -345,7 +345,7 @@ VERBS: tuple[Verb, ...] = (
         (
             (
                 "runs",
-                {"nargs": "+", "metavar": "RUN", "help": "files of answers (FILE or NAME=FILE), folders of evaluations"},
+                {"nargs": "+", "metavar": "RUN", "help": "files of answers (FILE, NAME=FILE), folders of evaluations"},
             ),
             _out("the study's folder (default: runs/people)", Path("runs/people")),
         ),
