@@ -171,6 +171,18 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return found.exit_code
 
 
+def judge(arguments: argparse.Namespace) -> int:
+    """`evol judge MODEL FILES`, or with --verdicts `evol judge FILES`."""
+    from evollab.evals.judge_run import JudgeOptions
+    from evollab.evals.judge_run import judge as step
+
+    options = read_options(arguments, JudgeOptions)
+    model = None if options.verdicts else arguments.what[0]
+    found = run(step(model, arguments.what[0 if model is None else 1 :], arguments.out, options))
+    print(found)
+    return int(found.exit_code)
+
+
 def people(arguments: argparse.Namespace) -> int:
     from evollab.evals.people.options import PeopleOptions
     from evollab.evals.people.server import people as study
@@ -337,6 +349,19 @@ VERBS: tuple[Verb, ...] = (
                 },
             ),
             _out("where to write (default: runs/eval)"),
+        ),
+    ),
+    Verb(
+        "judge", judge, "how far a judge agrees with people, and what it favours", "evals.judge_run:JudgeOptions",
+        (
+            (
+                "what",
+                {
+                    "nargs": "+", "metavar": "MODEL FILE",
+                    "help": "the judge (PROVIDER:NAME; none with --verdicts), then files of pairs with human labels",
+                },
+            ),
+            _out("where to write (default: runs/judge)", Path("runs/judge")),
         ),
     ),
     Verb(

@@ -104,6 +104,9 @@ def usual(row: Row) -> Iterator[Given]:
     fields = row.fields
     identity = next((str(fields[name]) for name in IDS if isinstance(fields.get(name), (str, int))), None)
     asked = next((fields[name] for name in ASKED if isinstance(fields.get(name), str)), None)
+    if (turns := list(_fastchat(fields.get("choices")))) and (identity or asked):
+        yield from (Given(identity, asked, one) for one in turns)
+        return
     column = next((name for name in ANSWERS if fields.get(name) is not None), None)
     if column is None:
         raise BadFields(f"no answer: expected a column {', '.join(ANSWERS)}; the row has {names(fields)}")
@@ -111,6 +114,14 @@ def usual(row: Row) -> Iterator[Given]:
         raise BadFields(f"neither an id ({', '.join(IDS)}) nor what was asked; the row has {names(fields)}")
     for texts in answers_in(fields[column], column):
         yield Given(identity, asked, texts)
+
+
+def _fastchat(choices: Any) -> Iterator[tuple[str, ...]]:
+    """The turns of each choice, where that is what it is: {"index": 0, "turns": ["...", "..."]}."""
+    for choice in choices if isinstance(choices, list) else ():
+        turns = choice.get("turns") if isinstance(choice, dict) else None
+        if isinstance(turns, list) and turns and all(isinstance(one, str) for one in turns):
+            yield tuple(turns)
 
 
 def answers_in(value: Any, column: str) -> Iterator[tuple[str, ...]]:

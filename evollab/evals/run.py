@@ -25,6 +25,7 @@ from evollab.evals.account import account
 from evollab.evals.contestant import Contestant, contestant
 from evollab.evals.estimate import Estimate, estimate
 from evollab.evals.generate import Judging, Progress, answers_of, request_of
+from evollab.evals.judge_run import calibrate_first
 from evollab.evals.options import EvalOptions
 from evollab.evals.outputs import read_outputs
 from evollab.evals.plan import Plan, plan_of, tasks_of
@@ -102,6 +103,8 @@ class _Evaluation:
     options: EvalOptions
     who: Contestant | None
     done: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+    calibration: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+    """How the judge did on pairs that people judged."""
 
     async def run(self, plans: Sequence[Plan]) -> EvalResult:
         async with session(self.store, self.options, parse_extra(self.options.extra_body)) as opened:
@@ -109,6 +112,8 @@ class _Evaluation:
             model = None
             if self.who is not None:
                 model = await opened.model(self.who.spec, at=self.who.at, key_env=self.options.model_key_env)
+            if judge is not None and self.options.calibrate and (why := await self._calibrated(opened, judge)):
+                return EvalResult(self.out, self.done, "stopped", why, opened.stop.exit_code or 1)
             for plan in plans:
                 why = await self._task(plan, opened, model, judge)
                 if why:
@@ -116,6 +121,18 @@ class _Evaluation:
                     return EvalResult(self.out, self.done, "stopped", why, code)
         write_json(self.out / "results.json", {"results": self.done})
         return EvalResult(self.out, self.done)
+
+    async def _calibrated(self, opened: Session, judge: Opened) -> str:
+        """Try the judge on pairs that people judged, and say how it did. What it waits for, "" when it is done."""
+        progress = Progress("calibration", 0)
+        asked = Judging(opened, judge, self.options, progress)
+        found = await calibrate_first(self.options.judge, asked, self.options.calibrate, None)
+        if progress.unfinished:
+            return opened.stop.reason or f"{progress.unfinished:,} calls of the calibration failed"
+        for one in found:
+            say(str(one))
+        self.calibration = [one.told() for one in found]
+        return ""
 
     async def _task(self, plan: Plan, opened: Session, model: Opened | None, judge: Opened | None) -> str:
         """Ask, grade, write. What it waits for, "" when it is done."""
@@ -148,6 +165,8 @@ class _Evaluation:
         if progress.unfinished:
             return self._stopped(step, opened, progress)
         told = account(plan, marked, tools, outputs, self.options, config["identity"])
+        if plan.trial.needs_judge and self.calibration:
+            told["calibration"] = self.calibration
         results.write(folder, marked, told)
         cost = opened.store.totals
         step.write(

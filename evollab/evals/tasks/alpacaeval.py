@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
+from evollab.evals import judge_winrate
+from evollab.evals.judge_asking import PROMPTS, plain
+from evollab.evals.judge_difficulty import COLUMN, number
+from evollab.evals.judge_prompts import digest
 from evollab.evals.task import Task, text
+from evollab.evals.trial import Question, Trial
 
 
 def texts(row: Row) -> BenchmarkItem:
@@ -12,6 +17,36 @@ def texts(row: Row) -> BenchmarkItem:
     return BenchmarkItem(str(row.number), text(row.fields, "instruction"))
 
 
+def question(row: Row) -> Question:
+    """Facts: dataset; the instruction's difficulty, where the row has it. Gold: a baseline's answer and whose it is:
+    its length is needed where annotations hold the model's answer alone."""
+    output, generator = row.fields.get("output"), row.fields.get("generator")
+    facts = {"dataset": str(row.fields["dataset"])} if row.fields.get("dataset") else {}
+    difficulty = number(row.fields.get(COLUMN))
+    if difficulty is not None:
+        facts["difficulty"] = repr(difficulty)
+    gold = None
+    if isinstance(output, str) and isinstance(generator, str):
+        gold = {"output": output, "generator": generator}
+    return Question(str(row.number), (text(row.fields, "instruction"),), gold, facts)
+
+
+TRIAL = Trial(
+    question=question,
+    prompts=PROMPTS,
+    grade=judge_winrate.grade,
+    grader=f"pairwise in both orders, disagreement is a tie, own prompt {digest()}",
+    sampling=plain,
+    metrics=judge_winrate.metrics,
+    given=judge_winrate.given,
+    needs_judge=True,
+    needs_reference=True,
+    reference_files=(
+        "alpaca_eval_gpt4_baseline", "alpaca_eval_805_gpt4_1106_preview", "alpaca_eval_805_text_davinci_003",
+    ),
+    expected=805,
+    groups=("dataset",),
+)  # fmt: skip
 TASK = Task(
     name="alpacaeval",
     about="805 instructions from five sets",
@@ -22,4 +57,5 @@ TASK = Task(
     ),
     texts=texts,
     home="huggingface.co/datasets/tatsu-lab/alpaca_eval (alpaca_eval.json)",
+    trial=TRIAL,
 )  # fmt: skip
