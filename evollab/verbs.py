@@ -183,6 +183,30 @@ def judge(arguments: argparse.Namespace) -> int:
     return int(found.exit_code)
 
 
+def compare(arguments: argparse.Namespace) -> int:
+    import orjson
+
+    from evollab.evals.compare import CompareOptions
+    from evollab.evals.compare import compare as step
+
+    options = read_options(arguments, CompareOptions)
+    found = step(arguments.a, arguments.b, options, arguments.out)
+    print(orjson.dumps(found.told()).decode() if options.json else found)
+    return 0
+
+
+def arena(arguments: argparse.Namespace) -> int:
+    import orjson
+
+    from evollab.evals.arena import ArenaOptions
+    from evollab.evals.arena import arena as step
+
+    options = read_options(arguments, ArenaOptions)
+    found = step(arguments.runs, options, arguments.out)
+    print(orjson.dumps(found.told()).decode() if options.json else found)
+    return 0
+
+
 def people(arguments: argparse.Namespace) -> int:
     from evollab.evals.people.options import PeopleOptions
     from evollab.evals.people.server import people as study
@@ -349,6 +373,22 @@ VERBS: tuple[Verb, ...] = (
                 },
             ),
             _out("where to write (default: runs/eval)"),
+        ),
+    ),
+    Verb(
+        "compare", compare, "two evaluations, question by question: differences with intervals and tests",
+        "evals.compare:CompareOptions",
+        (
+            ("a", {"type": Path, "metavar": "A", "help": "an evaluation's folder, or one task's"}),
+            ("b", {"type": Path, "metavar": "B", "help": "another one"}),
+            _out("where to write (default: runs/comparison)", Path("runs/comparison")),
+        ),
+    ),
+    Verb(
+        "arena", arena, "ratings of models from their battles, with intervals", "evals.arena:ArenaOptions",
+        (
+            ("runs", {"nargs": "+", "metavar": "RUN", "help": "a file of battles or a folder with some, repeatable"}),
+            _out("where to write (default: runs/arena)", Path("runs/arena")),
         ),
     ),
     Verb(

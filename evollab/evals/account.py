@@ -37,7 +37,7 @@ def account(
         },
         "failures": results.failures(marked),
         "complete": not any(answer.failure for answer, _ in marked),
-        "samples": options.samples, "prompt": _prompt(plan, options, outputs),
+        "samples": options.samples, "scale": plan.trial.scale, "prompt": _prompt(plan, options, outputs),
         "decoding": _decoding(plan, options, outputs),
         "data": {
             "source": Path(questions.source).name, "digest": questions.digest(), "items": len(questions.items),

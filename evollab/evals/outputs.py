@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 from collections import Counter, defaultdict
@@ -47,6 +48,7 @@ def read_outputs(file: str, trial: Trial, questions: Sequence[Question]) -> Outp
     by_text = {_plain(question.turns[0]): question for question in questions}
     rejected: list[Rejected] = []
     groups: dict[str, list[Answer]] = defaultdict(list)
+    named: dict[str, int] = {}
     unknown = 0
     for row in _rows(file, rejected):
         try:
@@ -55,7 +57,7 @@ def read_outputs(file: str, trial: Trial, questions: Sequence[Question]) -> Outp
             rejected.append(Rejected(file, row.number, str(error), ""))
             continue
         for one in given:
-            question = _question(one, row, by_id, by_text)
+            question = _question(one, row, by_id, by_text, named)
             if question is None:
                 unknown += 1
                 continue
@@ -76,7 +78,7 @@ def read_outputs(file: str, trial: Trial, questions: Sequence[Question]) -> Outp
 
 
 def _question(
-    given: Given, row: Row, by_id: Mapping[str, Question], by_text: Mapping[str, Question]
+    given: Given, row: Row, by_id: Mapping[str, Question], by_text: Mapping[str, Question], named: dict[str, int]
 ) -> Question | None:
     found = by_id.get(given.id) if given.id is not None else None
     if found is None and given.text is not None:
@@ -85,8 +87,21 @@ def _question(
         return found
     if given.gold is None and given.mark is None:
         return None
-    own = given.id if given.id is not None else f"row {row.number}"  # a set may ask the same thing twice
+    own = given.id if given.id is not None else _named(given.text, row.number, named)
     return Question(own, (given.text or "",), given.gold, given.facts)
+
+
+def _named(text: str | None, number: int, named: dict[str, int]) -> str:
+    """An id made of what was asked, the same in every file. A set may ask the same thing twice: `named` says which row
+    has an id, and another row gets the next one."""
+    if text is None:
+        return f"row {number}"
+    first = hashlib.blake2b(_plain(text).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    found, times = first, 1
+    while named.setdefault(found, number) != number:
+        times += 1
+        found = f"{first}-{times}"
+    return found
 
 
 def _given(row: Row, trial: Trial) -> Iterator[Given]:
