@@ -107,8 +107,7 @@ def _named(text: str | None, number: int, named: dict[str, int]) -> str:
 def _given(row: Row, trial: Trial) -> Iterator[Given]:
     if trial.given is not None:
         found = trial.given(row)
-        if found is not None:
-            yield found
+        yield from (found,) if isinstance(found, Given) else found or ()
         return
     yield from usual(row)
 

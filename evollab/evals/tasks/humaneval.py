@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
+from evollab.evals.code_given import Reading, reader
+from evollab.evals.code_grade import GRADER, grade_code
+from evollab.evals.code_problem import humaneval_problem
+from evollab.evals.code_prompts import humaneval_prompts
+from evollab.evals.passk import pass_metrics
 from evollab.evals.task import Task, identity, text
+from evollab.evals.trial import Question, Trial
+
+READING = Reading("HumanEval/{}".format, 0, humaneval_problem)
 
 
 def texts(row: Row) -> BenchmarkItem:
@@ -12,6 +20,11 @@ def texts(row: Row) -> BenchmarkItem:
     return BenchmarkItem(
         identity(row, "task_id"), text(row.fields, "prompt"), text(row.fields, "canonical_solution", "code")
     )
+
+
+def question(row: Row) -> Question:
+    problem = humaneval_problem(row.fields)
+    return Question(identity(row, "task_id"), (problem.prompt,), problem)
 
 
 TASK = Task(
@@ -22,4 +35,13 @@ TASK = Task(
     files=("humaneval",),
     texts=texts,
     home="github.com/openai/human-eval",
+    trial=Trial(
+        question=question,
+        prompts=humaneval_prompts(),
+        grade=grade_code,
+        grader=GRADER,
+        metrics=pass_metrics,
+        given=reader(READING),
+        expected=164,
+    ),
 )

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from evollab.evals.task import Task
+from functools import partial
+
+from evollab.data.rows import Row
+from evollab.evals.code_given import Reading, reader
+from evollab.evals.code_grade import GRADER, grade_code
+from evollab.evals.code_plus import plus_problem
+from evollab.evals.code_prompts import humaneval_prompts
+from evollab.evals.passk import pass_metrics
+from evollab.evals.task import Task, identity, text
 from evollab.evals.tasks.humaneval import texts
+from evollab.evals.trial import Question, Trial
+
+READING = Reading("HumanEval/{}".format, 0, partial(plus_problem, mbpp=False))
+
+
+def question(row: Row) -> Question:
+    problem = plus_problem(row.fields, mbpp=False)
+    return Question(identity(row, "task_id"), (text(row.fields, "prompt"),), problem)
+
 
 TASK = Task(
     name="humaneval_plus",
@@ -13,4 +30,13 @@ TASK = Task(
     files=("humaneval_plus", "humanevalplus"),
     texts=texts,
     home="github.com/evalplus/humanevalplus_release",
+    trial=Trial(
+        question=question,
+        prompts=humaneval_prompts(),
+        grade=grade_code,
+        grader=GRADER,
+        metrics=pass_metrics,
+        given=reader(READING),
+        expected=164,
+    ),
 )

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
+from evollab.evals.code_given import Reading, reader
+from evollab.evals.code_grade import GRADER, grade_code
+from evollab.evals.code_plus import plus_problem, told_in
+from evollab.evals.code_prompts import mbpp_plus_prompts
+from evollab.evals.passk import pass_metrics
 from evollab.evals.task import Task, identity, text
+from evollab.evals.trial import Question, Trial
+
+READING = Reading("Mbpp/{}".format, None, partial(plus_problem, mbpp=True))
 
 
 def texts(row: Row) -> BenchmarkItem:
     return BenchmarkItem(
         identity(row, "task_id"), text(row.fields, "prompt"), text(row.fields, "canonical_solution", "code")
     )
+
+
+def question(row: Row) -> Question:
+    name = identity(row, "task_id")
+    problem = plus_problem(row.fields, mbpp=True)
+    return Question(f"Mbpp/{name}" if name.isdecimal() else name, (told_in(text(row.fields, "prompt")),), problem)
 
 
 TASK = Task(
@@ -21,4 +37,13 @@ TASK = Task(
     files=("mbpp_plus", "mbppplus"),
     texts=texts,
     home="github.com/evalplus/mbppplus_release",
+    trial=Trial(
+        question=question,
+        prompts=mbpp_plus_prompts(),
+        grade=grade_code,
+        grader=GRADER,
+        metrics=pass_metrics,
+        given=reader(READING),
+        expected=378,
+    ),
 )
