@@ -39,7 +39,7 @@ $(VENV)/.demo: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,data,embed,train,deepspeed,serve,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,data,embed,evals,train,deepspeed,serve,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(EMBEDDINGS)'
 	touch $@
 

@@ -171,6 +171,10 @@ def plain_trl(base: str, rows: str, out: str, steps: int, length: int, plain: bo
 def child(variant: str, base: str, rows: str, steps: int, length: int, pack: int) -> None:
     import logging
 
+    from evollab.train import machine
+
+    if variant.startswith("ours"):
+        machine.prepare()  # as the verb does, before torch is loaded
     import trl.trainer.sft_trainer  # noqa: F401  what imports take counts for nobody
 
     logging.disable(logging.WARNING)

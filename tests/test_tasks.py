@@ -35,6 +35,7 @@ ROWS: dict[str, list[tuple[dict[str, Any], BenchmarkItem]]] = {
         ({"problem": "1+1", "solution": "So 2.", "answer": "2", "unique_id": "test/a/1.json"},
          BenchmarkItem("test/a/1.json", "1+1", "So 2.")),
     ],
+    "multiarith": [({"question": "How many?", "final_ans": "2"}, BenchmarkItem("7", "How many?", "2"))],
     "humaneval": [
         ({"task_id": "HumanEval/3", "prompt": "def f():", "entry_point": "f", "canonical_solution": " pass"},
          BenchmarkItem("HumanEval/3", "def f():", " pass")),

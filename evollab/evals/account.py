@@ -73,6 +73,8 @@ def _prompt(plan: Plan, options: EvalOptions, outputs: Outputs | None) -> dict[s
 def _decoding(plan: Plan, options: EvalOptions, outputs: Outputs | None) -> dict[str, Any]:
     if outputs is not None:
         return {}
+    if plan.choices is not None:
+        return {"log-likelihood": plan.choices.metric, "shots": plan.shots}
     used = {sampling_of(plan.trial, plan.prompt, options, one) for one in plan.questions.items}
     ways = sorted(used, key=lambda one: (one.temperature, one.top_p, one.max_tokens))
     told = [dataclasses.asdict(one) for one in ways]

@@ -12,6 +12,7 @@ from evollab.llm.session import ModelOptions
 from evollab.records import EvolError
 
 COMPAT = ("", "wizardlm")
+ENGINES = ("auto", "llamacpp", "transformers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,10 @@ class EvalOptions(ModelOptions):
     reply_tokens: int | None = option("tokens an answer may have; default: the task's own", None, metavar="N")
     name: str = option("what the model is called in results; at an address: the model's name there", "", metavar="NAME")
     model_key_env: str = option("environment variable with the key of a MODEL that is an address", "", metavar="NAME")
+    engine: str = option(
+        "what runs a checkpoint of this machine: llamacpp, or evol serve on transformers; auto: the latter where there "
+        "is a GPU", "auto", choices=ENGINES,
+    )  # fmt: skip
     judge: str = option("model that judges, as PROVIDER:NAME, for tasks that need one", "", metavar="MODEL")
     judge_tokens: int = option("tokens that one reply of the judge may have", 2048, metavar="N")
     calibrate: tuple[str, ...] = option(
@@ -81,6 +86,8 @@ class EvalOptions(ModelOptions):
             raise EvolError(f"--temperature {self.temperature:g}: expected 0 to 2")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise EvolError(f"--top-p {self.top_p:g}: expected more than 0, at most 1")
+        if self.engine not in ENGINES:
+            raise EvolError(f"--engine {self.engine}: expected {', '.join(ENGINES)}")
         if self.compat not in COMPAT:
             raise EvolError(f"--compat {self.compat}: expected {' or '.join(name for name in COMPAT if name)}")
         if self.samples > 1 and self.temperature == 0 and self.outputs is None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evollab.data.rows import excerpt
+from evollab.evals.choices import ChoiceQuestion, Choices, prompts, read_examples
 from evollab.evals.options import EvalOptions, for_task
 from evollab.evals.outputs import read_outputs
 from evollab.evals.questions import Questions, read_questions
 from evollab.evals.sources import find_task, places_of, task_names, wanted
 from evollab.evals.task import Task
-from evollab.evals.trial import Prompt, Question, Trial
+from evollab.evals.trial import Answer, Mark, Prompt, Question, Tools, Trial
 from evollab.llm.pairs import parse_pairs
 from evollab.records import EvolError
 
@@ -40,7 +41,7 @@ def _there() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One task, ready to be asked."""
+    """One task, ready to be asked. choices: where answers are scored by log-likelihood; `trial` then says the rest."""
 
     task: Task
     trial: Trial
@@ -49,11 +50,17 @@ class Plan:
     questions: Questions
     reference: Mapping[str, tuple[str, ...]]
     reference_name: str
+    choices: Choices | None = None
+    examples: Sequence[ChoiceQuestion] = ()
+    shots: int = 0
 
 
 def plan_of(task: Task, options: EvalOptions) -> Plan:
+    """Raises EvolError for data, judges, references, prompts and examples that are not there."""
     trial = task.trial
     assert trial is not None
+    if isinstance(trial, Choices):
+        return _plan_of_choices(task, trial, options)
     if trial.needs_judge and not options.judge and options.outputs is None:
         raise EvolError(f"{task.name} needs a judge", "--judge openai:NAME, any model that is not the one measured")
     file = parse_pairs(options.data, "--data").get(task.name)
@@ -74,11 +81,44 @@ def plan_of(task: Task, options: EvalOptions) -> Plan:
     return Plan(task, trial, chosen, trial.prompts[chosen], questions, reference, name)
 
 
+def _plan_of_choices(task: Task, choices: Choices, options: EvalOptions) -> Plan:
+    if options.outputs is not None:
+        raise EvolError(f"{task.name} is graded by log-likelihoods, which a file of outputs doesn't hold")
+    shots = choices.shots if options.shots is None else options.shots
+    name, shown = f"{shots}-shot", dict[str, str]()
+    trial = Trial(
+        question=choices.question, prompts={name: Prompt(choices.about, lambda question, said: shown[question.id])},
+        grade=_by_likelihood, grader="log-likelihood of the answers, by lm-eval", main=choices.metric,
+        expected=choices.expected, groups=choices.groups,
+    )  # fmt: skip
+    questions = _questions(task, trial, parse_pairs(options.data, "--data").get(task.name), options)
+    places = places_of(task, options.benchmarks, choices.example_files) or choices.example_hub
+    examples = read_examples(task.name, choices, places, shots)
+    pairs = prompts(choices, questions.items, examples, shots)
+    shown |= {question.id: own[0][0] for question, own in zip(questions.items, pairs, strict=True)}
+    return Plan(task, trial, name, trial.prompts[name], questions, {}, "", choices, examples, shots)
+
+
+async def _by_likelihood(answers: Sequence[Answer], tools: Tools) -> Sequence[Mark]:
+    raise AssertionError("log-likelihoods are graded where they are asked for")
+
+
 def _questions(task: Task, trial: Trial, file: str | None, options: EvalOptions) -> Questions:
     places = (file,) if file else places_of(task, options.benchmarks, task.files)
     if not places and options.outputs is not None and _stand_alone(options.outputs, trial):
         return Questions("", (), 0, ())
-    return read_questions(places or places_of(task, options.benchmarks), trial.question, options.limit, trial.groups)
+    try:
+        return read_questions(
+            places or places_of(task, options.benchmarks), trial.question, options.limit, trial.groups
+        )
+    except EvolError as error:
+        if places:
+            raise
+        raise EvolError(
+            f"{task.name}: there is no copy of it here, and {error.message}",
+            f"get it from {task.home or 'its makers'} and put it as {task.files[0]}.jsonl into a folder that "
+            f"--benchmarks names, or give --data {task.name}=FILE",
+        ) from None
 
 
 def _stand_alone(outputs: str, trial: Trial) -> bool:

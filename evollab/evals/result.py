@@ -38,7 +38,7 @@ def figures(trial: Trial, marked: Sequence[Marked]) -> list[Metric]:
         return list(trial.metrics(marked))
     scores = [float(mark.score or 0.0) for _, mark in counted]
     clusters = [answer.question.id for answer, _ in counted]
-    found = [score_metric("accuracy", scores, clusters=clusters, scale=trial.scale)]
+    found = [score_metric(trial.main, scores, clusters=clusters, scale=trial.scale)]
     for name in dict.fromkeys(name for _, mark in counted for name in mark.more):
         pairs = [(answer, mark.more[name]) for answer, mark in counted if mark.more.get(name) is not None]
         values = [float(value or 0.0) for _, value in pairs]

@@ -22,23 +22,39 @@ import orjson
 
 from evollab.evals import result as results
 from evollab.evals.account import account
+from evollab.evals.choices import Choices
 from evollab.evals.contestant import Contestant, contestant
 from evollab.evals.estimate import Estimate, estimate
 from evollab.evals.generate import Judging, Progress, answers_of, request_of
+from evollab.evals.harness import Scored, run_choices
 from evollab.evals.judge_run import calibrate_first
 from evollab.evals.options import EvalOptions
 from evollab.evals.outputs import read_outputs
 from evollab.evals.plan import Plan, plan_of, tasks_of
+from evollab.evals.reached import Reached
 from evollab.evals.trial import Answer, Mark, Marked, Tools, Trial
 from evollab.llm.pairs import parse_extra
 from evollab.llm.session import ModelOptions, Opened, Session, session
-from evollab.llm.watching import say
+from evollab.llm.watching import say, watched
 from evollab.records import EvolError
 from evollab.runs import Step, locked, open_folder, write_json
 
-_FREE = {"workers", "estimate", "json", "store", "outputs", "unsafe_sandbox", "benchmarks", "data", "model_key_env"}
+_FREE = {
+    "engine",
+    "workers",
+    "estimate",
+    "json",
+    "store",
+    "outputs",
+    "unsafe_sandbox",
+    "benchmarks",
+    "data",
+    "model_key_env",
+}
 """Options that no figure depends on, or whose digest stands among the inputs."""
 _JUDGED = {"judge", "judge_tokens", "calibrate"}
+_SCORED = {"shots", "tokenizer"}
+_ASKED = {"samples", "temperature", "top_p", "reply_tokens", "system", "compat", "extra_body", "send_seed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +123,12 @@ class _Evaluation:
     """How the judge did on pairs that people judged."""
 
     async def run(self, plans: Sequence[Plan]) -> EvalResult:
-        async with session(self.store, self.options, parse_extra(self.options.extra_body)) as opened:
+        async with (
+            session(self.store, self.options, parse_extra(self.options.extra_body)) as opened,
+            contextlib.AsyncExitStack() as stack,
+        ):
             judge = await opened.model(self.options.judge) if self.options.judge else None
-            model = None
-            if self.who is not None:
-                model = await opened.model(self.who.spec, at=self.who.at, key_env=self.options.model_key_env)
+            model = Reached(self.who, self.options, opened, stack) if self.who is not None else None
             if judge is not None and self.options.calibrate and (why := await self._calibrated(opened, judge)):
                 return EvalResult(self.out, self.done, "stopped", why, opened.stop.exit_code or 1)
             for plan in plans:
@@ -134,10 +151,10 @@ class _Evaluation:
         self.calibration = [one.told() for one in found]
         return ""
 
-    async def _task(self, plan: Plan, opened: Session, model: Opened | None, judge: Opened | None) -> str:
+    async def _task(self, plan: Plan, opened: Session, model: Reached | None, judge: Opened | None) -> str:
         """Ask, grade, write. What it waits for, "" when it is done."""
         folder = self.out / plan.task.name
-        config = self._config(plan, model)
+        config = await self._config(plan, model)
         inputs: dict[str, Any] = {"data": plan.questions.digest()}
         if self.options.outputs is not None:
             inputs["outputs"] = results.digest(Path(self.options.outputs).read_bytes().hex())
@@ -149,19 +166,23 @@ class _Evaluation:
         step.write("running")
         clock = time.monotonic()
         progress = Progress(plan.task.name, len(plan.questions.items) * self.options.samples)
-        outputs = None
-        if model is not None:
-            answers = await answers_of(
-                plan.questions.items, plan.trial, plan.prompt, self.options, opened, model, progress
-            )
-            if progress.unfinished:
-                return self._stopped(step, opened, progress)
-        else:
-            assert self.options.outputs is not None
-            outputs = read_outputs(self.options.outputs, plan.trial, plan.questions.items)
-            answers = list(outputs.answers)
         tools = self._tools(plan, opened, judge, progress)
-        marked = await _graded(answers, plan.trial, tools)
+        outputs = None
+        if model is not None and plan.choices is not None:
+            marked = await self._scored(plan, plan.choices, await model.scored(), tools, progress, opened)
+        else:
+            if model is not None:
+                ready = await model.asked()
+                answers = await answers_of(
+                    plan.questions.items, plan.trial, plan.prompt, self.options, opened, ready, progress
+                )
+                if progress.unfinished:
+                    return self._stopped(step, opened, progress)
+            else:
+                assert self.options.outputs is not None
+                outputs = read_outputs(self.options.outputs, plan.trial, plan.questions.items)
+                answers = list(outputs.answers)
+            marked = await _graded(answers, plan.trial, tools)
         if progress.unfinished:
             return self._stopped(step, opened, progress)
         told = account(plan, marked, tools, outputs, self.options, config["identity"])
@@ -171,7 +192,7 @@ class _Evaluation:
         cost = opened.store.totals
         step.write(
             "complete",
-            counts={"questions": len(plan.questions.items), "answers": len(answers)},
+            counts={"questions": len(plan.questions.items), "answers": len(marked)},
             cost={"calls": cost.calls, "usd": None if opened.unpriced else round(cost.usd, 6)},
             times={"seconds": round(time.monotonic() - clock, 2)},
         )
@@ -183,17 +204,36 @@ class _Evaluation:
         step.write("stopped", why=why)
         return why
 
-    def _config(self, plan: Plan, model: Opened | None) -> dict[str, Any]:
+    async def _scored(
+        self, plan: Plan, choices: Choices, at: Scored, tools: Tools, progress: Progress, opened: Session
+    ) -> list[Marked]:
+        def heard(done: int, total: int) -> None:
+            progress.done, progress.total = done, total
+
+        def line() -> str:
+            return f"{progress.what} {progress.done:,}/{progress.total:,} questions scored"
+
+        async with watched(line, opened.stop):
+            found = await run_choices(choices, plan.questions.items, plan.examples, plan.shots, at, self.store, heard)
+        tools.facts.update(at.facts)
+        return found
+
+    async def _config(self, plan: Plan, model: Reached | None) -> dict[str, Any]:
         """What the figures of a task depend on."""
         own = {one.name for one in dataclasses.fields(EvalOptions)} - _FREE
         own -= {one.name for one in dataclasses.fields(ModelOptions)}
-        if not plan.trial.needs_judge:  # a judge for another task changes nothing here
+        if not plan.trial.needs_judge:  # what is said for another task changes nothing here
             own -= _JUDGED
+        own -= _ASKED if plan.choices is not None else _SCORED
         told = {name: getattr(self.options, name) for name in sorted(own)}
         told["prompt"] = plan.prompt_name
         told["reference"] = results.digest(sorted(plan.reference.items())) if plan.reference else ""
         told["model"] = self.label
-        told["identity"] = model.connection.identity if model is not None else ""
+        told["identity"] = ""
+        if model is not None and plan.choices is not None:
+            told["identity"] = await model.scores_as()
+        elif model is not None:
+            told["identity"] = (await model.asked()).connection.identity
         known: dict[str, Any] = orjson.loads(orjson.dumps(told))  # as step.json gives it back
         return known
 

@@ -9,6 +9,7 @@ from typing import Any
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.formats import BadFields
 from evollab.data.rows import Row, kind, names
+from evollab.evals.choices import Choices
 from evollab.evals.trial import Trial
 
 
@@ -32,7 +33,7 @@ class Task:
     texts: Callable[[Row], BenchmarkItem | None]
     hub: tuple[str, ...] = ()
     home: str = ""
-    trial: Trial | None = None
+    trial: Trial | Choices | None = None
 
 
 def text(fields: Mapping[str, Any], *columns: str) -> str:

@@ -105,9 +105,10 @@ class Session:
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _budget: Budget | None = None
 
-    async def model(self, name: str, *, at: str = "", key_env: str = "") -> Opened:
+    async def model(self, name: str, *, at: str = "", key_env: str = "", identity: str = "") -> Opened:
         """Open `provider:rest`, or give it again when it is open. `at`: the one address where this model is, whatever
-        the options say of the others; it gets the key in `key_env` ("" for none), never another's. Raises EvolError."""
+        the options say of the others; it gets the key in `key_env` ("" for none), never another's. `identity`: names
+        its weights, where the caller knows better than by name and address. Raises EvolError."""
         place = f"{name}@{at}" if at else name
         if place in self.models:
             return self.models[place]
@@ -123,7 +124,8 @@ class Session:
         if at:  # the same name may stand for other weights there
             own = urlsplit(at).hostname in _THIS_MACHINE
             price = FREE if own else connection.price
-            connection = replace(connection, identity=f"{connection.identity}@{at}", price=price)
+            named = identity or f"{connection.identity}@{at}"
+            connection = replace(connection, identity=named, price=price)
         given = parse_price(options.price) if options.price else None
         price = connection.price if given is None or connection.price == FREE else given
         if options.max_cost is not None and price is None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.formats import BadFields
 from evollab.data.rows import Row
+from evollab.evals.choices import ChoiceQuestion, Choices, asked
 from evollab.evals.task import Task, chosen, identity, text, text_list
+from evollab.evals.trial import Question
 
 
 def texts(row: Row) -> BenchmarkItem:
@@ -24,6 +26,15 @@ def texts(row: Row) -> BenchmarkItem:
     return BenchmarkItem(identity(row, "id"), question, chosen(choices, gold), tuple(choices))
 
 
+def question(row: Row) -> Question:
+    item = texts(row)
+    choice = ChoiceQuestion(
+        query=f"Question: {item.question}\nAnswer:", answers=item.choices, right=item.choices.index(item.answer),
+        number=row.number,
+    )  # fmt: skip
+    return asked(item.id, choice)
+
+
 TASK = Task(
     name="arc_challenge",
     about="1,172 science questions of multiple choice, the hard ones",
@@ -31,5 +42,15 @@ TASK = Task(
     hub=("allenai/ai2_arc/ARC-Challenge:test",),
     files=("arc_challenge", "arc_challenge_test"),
     texts=texts,
+    trial=Choices(
+        question=question,
+        shots=25,
+        expected=1_172,
+        metric="acc_norm",
+        about="Question: ..., Answer:, and the text of an answer",
+        example_files=("arc_challenge_train",),
+        example_hub=("allenai/ai2_arc/ARC-Challenge:train",),
+        drawn=True,
+    ),
     home="allenai.org/data/arc",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
+from evollab.evals.math_tasks import competition_trial
 from evollab.evals.task import Task, identity, text
 
 SUBJECTS = (
@@ -25,5 +26,6 @@ TASK = Task(
     hub=tuple(f"EleutherAI/hendrycks_math/{subject}:test" for subject in SUBJECTS),
     files=("math", "math_test", "math_test_5000"),
     texts=texts,
+    trial=competition_trial(5000),
     home="github.com/hendrycks/math",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evollab.evals.math_tasks import competition_trial
 from evollab.evals.task import Task
 from evollab.evals.tasks.math import texts
 
@@ -12,5 +13,6 @@ TASK = Task(
     hub=("HuggingFaceH4/MATH-500:test",),
     files=("math500", "math_500", "math_500_test"),
     texts=texts,
+    trial=competition_trial(500),
     home="github.com/openai/prm800k",
 )
