@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from evollab.data.rows import Row
-from evollab.evals.code_grade import grade_code
+from evollab.evals.code.grade import grade_code
 from evollab.evals.tasks.humaneval import TASK
 from evollab.evals.trial import Answer, Tools, Trial
 

@@ -21,9 +21,9 @@ import time
 from collections import Counter
 
 from evollab.data.files import read_rows
-from evollab.evals.math_competition import marks
-from evollab.evals.math_kind import kind_of
-from evollab.evals.math_markers import boxes
+from evollab.evals.math.competition import marks
+from evollab.evals.math.kind import kind_of
+from evollab.evals.math.markers import boxes
 
 
 def responses(file: str, limit: int | None) -> list[tuple[str, str, str]]:

@@ -173,8 +173,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def judge(arguments: argparse.Namespace) -> int:
     """`evol judge MODEL FILES`, or with --verdicts `evol judge FILES`."""
-    from evollab.evals.judge_run import JudgeOptions
-    from evollab.evals.judge_run import judge as step
+    from evollab.evals.judging.run import JudgeOptions
+    from evollab.evals.judging.run import judge as step
 
     options = read_options(arguments, JudgeOptions)
     model = None if options.verdicts else arguments.what[0]
@@ -392,7 +392,7 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
-        "judge", judge, "how far a judge agrees with people, and what it favours", "evals.judge_run:JudgeOptions",
+        "judge", judge, "how far a judge agrees with people, and what it favours", "evals.judging.run:JudgeOptions",
         (
             (
                 "what",

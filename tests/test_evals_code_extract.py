@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evollab.evals.code_fences import Stretch, stretches
-from evollab.evals.code_syntax import longest, missing, piece, pieces, solves, trimmed
-from evollab.evals.extract_code import LONGEST, Extracted, extract_code
+from evollab.evals.code.extract import LONGEST, Extracted, extract_code
+from evollab.evals.code.fences import Stretch, stretches
+from evollab.evals.code.syntax import longest, missing, piece, pieces, solves, trimmed
 
 PROMPT = '''from typing import List
 

@@ -8,7 +8,7 @@ import pytest
 
 from evollab.data.formats import BadFields
 from evollab.data.rows import Row
-from evollab.evals.code_given import given_programs, reader
+from evollab.evals.code.given import given_programs, reader
 from evollab.evals.tasks import humaneval, humaneval_plus, mbpp, mbpp_plus
 
 OWN = {"prompt": "def f():\n", "entry_point": "f", "test": "def check(candidate): pass"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evollab.data.rows import Row
-from evollab.evals.code_grade import grade_code, marks_of
+from evollab.evals.code.grade import grade_code, marks_of
 from evollab.evals.sources import find_task
 from evollab.evals.trial import Answer, Mark, Question, Tools, Trial
 from evollab.sandbox.program import Outcome, Program, Verdict

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evollab.evals.passk import pass_at_k, pass_metrics, uneven
+from evollab.evals.code.passk import pass_at_k, pass_metrics, uneven
 from evollab.evals.trial import Answer, Mark, Marked, Question
 from evollab.records import EvolError
 

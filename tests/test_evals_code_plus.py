@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evollab.data.formats import BadFields
-from evollab.evals import code_oracle
-from evollab.evals.code_oracle import agrees, close, compare, floats, unpacked
-from evollab.evals.code_plus import oracle, packed, plus_problem, shown_in, told_in
-from evollab.evals.code_shapes import typed
+from evollab.evals.code import oracle as code_oracle
+from evollab.evals.code.oracle import agrees, close, compare, floats, unpacked
+from evollab.evals.code.plus import oracle, packed, plus_problem, shown_in, told_in
+from evollab.evals.code.shapes import typed
 
 HUMANEVAL = {
     "task_id": "HumanEval/900",

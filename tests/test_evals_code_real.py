@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from evollab.data.rows import Row
-from evollab.evals.code_given import given_programs
-from evollab.evals.code_grade import grade_code
-from evollab.evals.code_problem import mbpp_problem
-from evollab.evals.passk import pass_metrics
+from evollab.evals.code.given import given_programs
+from evollab.evals.code.grade import grade_code
+from evollab.evals.code.passk import pass_metrics
+from evollab.evals.code.problem import mbpp_problem
 from evollab.evals.sources import find_task
 from evollab.evals.tasks import humaneval, mbpp
 from evollab.evals.trial import Answer, Mark, Question, Tools, Trial

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from evollab.data.rows import Row
-from evollab.evals import judge_ratio, judge_single, judge_winrate
-from evollab.evals.judge_asking import PROMPTS
-from evollab.evals.judge_bias import bias_of
-from evollab.evals.judge_family import family, self_family
-from evollab.evals.judge_games import Games, Match, choices, scored
-from evollab.evals.judge_length import Compared, Gamed, fit, length_controlled
+from evollab.evals.judging import ratio as judge_ratio
+from evollab.evals.judging import single as judge_single
+from evollab.evals.judging import winrate as judge_winrate
+from evollab.evals.judging.asking import PROMPTS
+from evollab.evals.judging.bias import bias_of
+from evollab.evals.judging.family import family, self_family
+from evollab.evals.judging.games import Games, Match, choices, scored
+from evollab.evals.judging.length import Compared, Gamed, fit, length_controlled
 from evollab.evals.tasks import evol_testset, mtbench
 from evollab.evals.trial import Answer, Question, Tools
 from evollab.records import EvolError

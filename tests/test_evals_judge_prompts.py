@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evollab.evals.judge_parse import read_choice, read_rating, read_scores
-from evollab.evals.judge_prompts import MOST, pair_prompt, scores_prompt, single_prompt
+from evollab.evals.judging.parse import read_choice, read_rating, read_scores
+from evollab.evals.judging.prompts import MOST, pair_prompt, scores_prompt, single_prompt
 from tests.judges import parts
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "judging_answers.txt"

@@ -16,11 +16,11 @@ import pytest
 from evollab.data.files import read_rows
 from evollab.data.formats import BadFields
 from evollab.data.rows import Row
-from evollab.evals.judge_calibrate import calibrate
-from evollab.evals.judge_pairs import Pairs, read_pairs, read_verdicts, winner
-from evollab.evals.judge_parse import read_rating
-from evollab.evals.judge_published import category, mark_of
-from evollab.evals.judge_run import JudgeOptions, JudgeResult, judge
+from evollab.evals.judging.calibrate import calibrate
+from evollab.evals.judging.pairs import Pairs, read_pairs, read_verdicts, winner
+from evollab.evals.judging.parse import read_rating
+from evollab.evals.judging.published import category, mark_of
+from evollab.evals.judging.run import JudgeOptions, JudgeResult, judge
 from evollab.evals.options import EvalOptions
 from evollab.evals.run import evaluate
 from evollab.evals.tasks import alpacaeval, evol_testset, mtbench, vicuna80

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from evollab.data.formats import BadFields
 from evollab.data.rows import Row
-from evollab.evals.math_compat import gsm8k_verdict
-from evollab.evals.math_markers import body, boxes, marked
-from evollab.evals.math_number import exact, numbers_in
-from evollab.evals.math_prompts import EXAMPLES
-from evollab.evals.math_tasks import COMPAT, number_gold
-from evollab.evals.math_words import mark, read
+from evollab.evals.math.compat import gsm8k_verdict
+from evollab.evals.math.markers import body, boxes, marked
+from evollab.evals.math.number import exact, numbers_in
+from evollab.evals.math.prompts import EXAMPLES
+from evollab.evals.math.tasks import COMPAT, number_gold
+from evollab.evals.math.words import mark, read
 from evollab.evals.sources import find_task
 from evollab.evals.trial import Answer, Mark, Question, Tools, Trial
 from evollab.records import Message

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from evollab.data.formats import BadFields
 from evollab.data.rows import Row
-from evollab.evals.math_checker import math_checker, right_answer
-from evollab.evals.math_compat import is_equiv, math_equal, math_verdict
-from evollab.evals.math_compat_algebra import harmless, symbolic_equal
-from evollab.evals.math_competition import candidates, marks, read
-from evollab.evals.math_equal import same
-from evollab.evals.math_kind import KINDS, kind_of
-from evollab.evals.math_normal import normal, parts
-from evollab.evals.math_pool import Pool, Question, Verdict, pool
-from evollab.evals.math_tasks import COMPAT, formula_gold
-from evollab.evals.math_value import differ, value
+from evollab.evals.math.checker import math_checker, right_answer
+from evollab.evals.math.compat import is_equiv, math_equal, math_verdict
+from evollab.evals.math.compat_algebra import harmless, symbolic_equal
+from evollab.evals.math.competition import candidates, marks, read
+from evollab.evals.math.equal import same
+from evollab.evals.math.kind import KINDS, kind_of
+from evollab.evals.math.normal import normal, parts
+from evollab.evals.math.pool import Pool, Question, Verdict, pool
+from evollab.evals.math.tasks import COMPAT, formula_gold
+from evollab.evals.math.value import differ, value
 from evollab.records import EvolError
 from tests.test_evals_math import graded, real, rows, share, trial
 
@@ -217,7 +217,7 @@ def test_model_text_is_not_executed(opened: Pool, tmp_path: Any) -> None:
 
 
 def test_without_math_verify_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evollab.evals.math_pool.find_spec", lambda name: None)
+    monkeypatch.setattr("evollab.evals.math.pool.find_spec", lambda name: None)
     with pytest.raises(EvolError, match="math-verify") as error, pool():
         pass
     assert "pip install 'evollab[evals]'" in error.value.hint

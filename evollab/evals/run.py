@@ -27,7 +27,7 @@ from evollab.evals.contestant import Contestant, contestant
 from evollab.evals.estimate import Estimate, estimate
 from evollab.evals.generate import Judging, Progress, answers_of, request_of
 from evollab.evals.harness import Scored, run_choices
-from evollab.evals.judge_run import calibrate_first
+from evollab.evals.judging.run import calibrate_first
 from evollab.evals.options import EvalOptions
 from evollab.evals.outputs import read_outputs
 from evollab.evals.plan import Plan, plan_of, tasks_of

@@ -158,8 +158,9 @@ class Trial:
     question: from a row; None for a row that is no item; raises `BadFields`. prompts: presets by name, the first is
     the default. sampling: for a question, where the options say nothing else. grade: see `Grader`. grader: its name
     and version, for the result. metrics: from all marked answers, the first figure is the task's own; None: the mean
-    of the scores in percent, called `main`. scale: the highest score, 1 unless a judge marks otherwise. given: reads outputs made
-    elsewhere, one for each sample in a row; raises `BadFields`; None: `evals.outputs` knows the usual columns.
+    of the scores in percent, called `main`. scale: the highest score, 1 unless a judge marks otherwise. given: reads
+    outputs made elsewhere, one for each sample in a row; raises `BadFields`; None: `evals.outputs` knows the usual
+    columns.
     needs_judge, needs_reference: what must be named. reference_files: what a local copy of a reference's answers is
     called, without its ending. expected: how many items the whole set has. groups: the facts to give tables for.
     """

@@ -27,7 +27,7 @@ class Box:
     """Runs programs. isolation: the level in force. guards: its parts. weaker: why no stronger level was to be had."""
 
     def __init__(self, workers: int, *, unsafe: bool, at_most: Level) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="evol-sandbox-", ignore_cleanup_errors=True)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
         self._count = workers
         self._idle: list[Worker] = []
@@ -38,7 +38,7 @@ class Box:
         try:
             first = self._strongest(unsafe, at_most)
         except BaseException:
-            self._folder.cleanup()
+            self._remove_folder()
             raise
         self.guards = first.guards
         self._idle.append(first)
@@ -86,11 +86,17 @@ class Box:
         for worker in (*self._busy, *self._idle):
             worker.close()
         self._idle.clear()
-        self._folder.cleanup()
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _one(self, program: Program) -> Outcome:
         fault = ""
         for _ in range(TRIES):
+            if self._closed:
+                break
             try:
                 worker = self._idle.pop()
             except IndexError:
@@ -103,8 +109,6 @@ class Box:
             except Broken as error:
                 fault = str(error)
                 worker.close()
-                if self._closed:
-                    break
             except BaseException:
                 worker.close()
                 raise
@@ -116,10 +120,13 @@ class Box:
         return Outcome("infra_error", fault, 0.0)
 
     def _start(self, level: Level) -> Worker:
+        if level != "full" and self._folder is None:  # at level full each program has a file system of its own
+            self._folder = tempfile.TemporaryDirectory(prefix="evol-sandbox-", ignore_cleanup_errors=True)
+        folder = self._folder.name if self._folder is not None else ""
         why = ""
         for _ in range(TRIES):
             try:
-                return Worker(level, LANGUAGE, self._folder.name)
+                return Worker(level, LANGUAGE, folder)
             except Broken as error:
                 why = str(error)
         raise EvolError(

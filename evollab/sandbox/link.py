@@ -12,8 +12,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from evollab.sandbox import wire
 from evollab.sandbox.values import MUTABLE, decode, encode, merge
+from evollab.sandbox.wire import Closed, TooLarge, receive, send
 
 _MOST_NESTED = 200
 _MOST_AT_ONCE = 512
@@ -96,7 +96,7 @@ class Link:
             self._send({"r": result})
         except Gone:
             raise
-        except (wire.TooLarge, OutputLimit) as error:
+        except (TooLarge, OutputLimit) as error:
             self._send({"e": {"limit": True, "args": [str(error)[:_SHOWN]]}})
         except BaseException as error:
             self._send({"e": _told(error)})
@@ -154,18 +154,18 @@ class Link:
 
     def _send(self, message: Any) -> None:
         try:
-            wire.send(self.descriptor, message)
-        except wire.Closed:
+            send(self.descriptor, message)
+        except Closed:
             self.gone = True
             raise Gone from None
 
     def _receive(self) -> dict[str, Any]:
         try:
-            message = wire.receive(self.descriptor)
-        except wire.Closed:
+            message = receive(self.descriptor)
+        except Closed:
             self.gone = True
             raise Gone from None
-        except wire.TooLarge as error:
+        except TooLarge as error:
             self.limit = True
             raise OutputLimit(str(error)) from None
         if not isinstance(message, dict):

@@ -42,13 +42,13 @@ def encode(value: Any, refer: Refer, depth: int = 0) -> Any:
         return {"t": [encode(one, refer, depth) for one in value]}
     if kind is dict:
         return {"d": _pairs(value, refer, depth)}
-    if (special := _SPECIAL.get(kind)) is not None:
-        tag, write = special
-        return {tag: write(value, refer, depth)}
+    special = _SPECIAL.get(kind)
+    if special is not None:
+        return {special[0]: special[1](value, refer, depth)}
     if getattr(kind, "__module__", "") == "numpy" and "numpy" in sys.modules:
         return _encode_numpy(value, refer, depth)
     if isinstance(value, type):
-        return {"T": value.__name__} if getattr(builtins, value.__name__, None) is value else refer(value)
+        return _encode_class(value, refer)
     for base, plain in _BASES:
         if isinstance(value, base):
             return encode(plain(value), refer, depth)
@@ -199,6 +199,11 @@ _READ: dict[str, Callable[[Any, Callable[[Any], Any]], Any]] = {
     "T": _builtin,
     "n": lambda content, _: _decode_numpy(content),
 }
+
+
+def _encode_class(value: type[Any], refer: Refer) -> Any:
+    name = value.__name__
+    return {"T": name} if getattr(builtins, name, None) is value else refer(value)
 
 
 def _encode_numpy(value: Any, refer: Refer, depth: int) -> Any:

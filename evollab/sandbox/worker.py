@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from evollab.sandbox import wire
 from evollab.sandbox.program import Level, Outcome, Program, Verdict
+from evollab.sandbox.wire import receive, send
 from evollab.sandbox.zygote import HEADER, MOST_JOB, RUN, SETUP, WARM
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -24,6 +24,7 @@ top, here, end, *rest = sys.argv[1:]
 for name, path in (("evollab", top), ("evollab.sandbox", here)):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [path]
+from evollab.sandbox.wire import receive, send
 from evollab.sandbox.zygote import main
 main(int(end), *rest)
 """
@@ -98,20 +99,21 @@ class Worker:
             _patience(mine, SETUP)
             job = {"code": program.code, "test": program.test, "entry": program.entry}
             with contextlib.suppress(OSError):  # the report says why nobody listens
-                wire.send(mine.fileno(), job, most=MOST_JOB)
+                send(mine.fileno(), job, most=MOST_JOB)
             report = self._hear(program.timeout + SETUP + _GRACE)
             verdict = None
             with contextlib.suppress(OSError, ValueError):  # there is none where the judge was ended
-                verdict = wire.receive(mine.fileno())
+                verdict = receive(mine.fileno())
         return _outcome(program, report, verdict)
 
     def close(self) -> None:
         """End the zygote and all its children."""
         with self.lock:
-            self.control.close()
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            if self.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+            self.control.close()  # only now: another thread may be reading from it
 
     def _order(self, order: bytes, seconds: float, memory: int, *descriptors: int) -> None:
         try:
@@ -122,7 +124,7 @@ class Worker:
     def _hear(self, seconds: float) -> dict[str, Any]:
         _patience(self.control, seconds)
         try:
-            told = wire.receive(self.control.fileno())
+            told = receive(self.control.fileno())
         except (OSError, ValueError) as error:
             raise Broken(f"the zygote is gone or stuck ({error or type(error).__name__})") from None
         if not isinstance(told, dict):

@@ -21,9 +21,10 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from evollab.sandbox import jail, linux, wire
+from evollab.sandbox.guards import jail, linux
 from evollab.sandbox.languages import Language
 from evollab.sandbox.program import LEVELS, Level
+from evollab.sandbox.wire import Closed, receive, send
 
 HEADER = struct.Struct("<cdQ")
 """What the parent sends, with the socket to the judge: RUN, seconds, bytes. Or WARM, 0, 0, with none."""
@@ -45,7 +46,6 @@ def main(descriptor: int, level_name: str, language_name: str, folder: str) -> N
     language: Language = importlib.import_module(f"evollab.sandbox.languages.{language_name}").LANGUAGE
     for name in language.warm:
         importlib.import_module(name)
-    language.rehearse()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, hard))
     zygote = None
@@ -57,12 +57,12 @@ def main(descriptor: int, level_name: str, language_name: str, folder: str) -> N
         if level == "full":
             jail.enter()
         zygote = _Zygote(control, language, level, parts, folder, processes)
-        wire.send(descriptor, {"guards": parts})
+        send(descriptor, {"guards": parts})
     except (jail.Unavailable, OSError) as error:
-        wire.send(descriptor, {"unavailable": str(error)})
+        send(descriptor, {"unavailable": str(error)})
     gc.collect()
     gc.freeze()
-    with contextlib.suppress(wire.Closed):
+    with contextlib.suppress(Closed):
         while zygote is not None and zygote.serve():
             pass
 
@@ -97,13 +97,13 @@ class _Zygote:
                     importlib.import_module(name)
             gc.collect()
             gc.freeze()
-            wire.send(self.control.fileno(), {"warm": True})
+            send(self.control.fileno(), {"warm": True})
             return True
         try:
             report = self._run(descriptors[0], seconds, memory)
         except _ParentDied:
             return False
-        wire.send(self.control.fileno(), report)
+        send(self.control.fileno(), report)
         return True
 
     def _run(self, parent: int, seconds: float, memory: int) -> dict[str, Any]:
@@ -144,11 +144,11 @@ class _Zygote:
     def _judge(self, parent: int, solver: int, starting: int) -> None:
         rules = _keep([parent, solver, starting], self.cell.descriptors[1])
         self.cell.confine_judge(rules)
-        job = wire.receive(3, most=MOST_JOB)
+        job = receive(3, most=MOST_JOB)
         test = self.language.prepare(job["test"])
         os.write(5, b"s")
         verdict, detail = self.language.judge(4, test, job["code"], job["entry"])
-        wire.send(3, {"verdict": verdict, "detail": detail.encode("utf-8", "replace").decode()})
+        send(3, {"verdict": verdict, "detail": detail.encode("utf-8", "replace").decode()})
         os._exit(0)
 
     def _watch(self, started: int, solver: int, seconds: float) -> tuple[str, float]:

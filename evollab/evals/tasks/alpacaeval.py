@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
-from evollab.evals import judge_winrate
-from evollab.evals.judge_asking import PROMPTS, plain
-from evollab.evals.judge_difficulty import COLUMN, number
-from evollab.evals.judge_prompts import digest
+from evollab.evals.judging import winrate as judge_winrate
+from evollab.evals.judging.asking import PROMPTS, plain
+from evollab.evals.judging.difficulty import COLUMN, number
+from evollab.evals.judging.prompts import digest
 from evollab.evals.task import Task, text
 from evollab.evals.trial import Question, Trial
 

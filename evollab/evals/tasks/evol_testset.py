@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
-from evollab.evals import judge_ratio
-from evollab.evals.judge_asking import PROMPTS, plain, remember
-from evollab.evals.judge_difficulty import number
-from evollab.evals.judge_prompts import digest
-from evollab.evals.judge_ratio import given
+from evollab.evals.judging import ratio as judge_ratio
+from evollab.evals.judging.asking import PROMPTS, plain, remember
+from evollab.evals.judging.difficulty import number
+from evollab.evals.judging.prompts import digest
+from evollab.evals.judging.ratio import given
 from evollab.evals.task import Task, identity, text
 from evollab.evals.trial import Answer, Mark, Question, Tools, Trial
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from evollab.data.rows import Row
-from evollab.evals.code_given import Reading, reader
-from evollab.evals.code_grade import GRADER, grade_code
-from evollab.evals.code_plus import plus_problem
-from evollab.evals.code_prompts import humaneval_prompts
-from evollab.evals.passk import pass_metrics
+from evollab.evals.code.given import Reading, reader
+from evollab.evals.code.grade import GRADER, grade_code
+from evollab.evals.code.passk import pass_metrics
+from evollab.evals.code.plus import plus_problem
+from evollab.evals.code.prompts import humaneval_prompts
 from evollab.evals.task import Task, identity, text
 from evollab.evals.tasks.humaneval import texts
 from evollab.evals.trial import Question, Trial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
-from evollab.evals.math_tasks import competition_trial
+from evollab.evals.math.tasks import competition_trial
 from evollab.evals.task import Task, identity, text
 
 SUBJECTS = (

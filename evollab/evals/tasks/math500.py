@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evollab.evals.math_tasks import competition_trial
+from evollab.evals.math.tasks import competition_trial
 from evollab.evals.task import Task
 from evollab.evals.tasks.math import texts
 

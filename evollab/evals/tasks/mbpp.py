@@ -6,11 +6,11 @@ import dataclasses
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
-from evollab.evals.code_given import Reading, reader
-from evollab.evals.code_grade import GRADER, grade_code
-from evollab.evals.code_problem import mbpp_problem, signature
-from evollab.evals.code_prompts import mbpp_prompts
-from evollab.evals.passk import pass_metrics
+from evollab.evals.code.given import Reading, reader
+from evollab.evals.code.grade import GRADER, grade_code
+from evollab.evals.code.passk import pass_metrics
+from evollab.evals.code.problem import mbpp_problem, signature
+from evollab.evals.code.prompts import mbpp_prompts
 from evollab.evals.task import Task, identity, text
 from evollab.evals.trial import Question, Trial
 

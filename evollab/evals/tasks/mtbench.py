@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
-from evollab.evals import judge_single
-from evollab.evals.judge_asking import PROMPTS, by_category, gold_of
-from evollab.evals.judge_prompts import digest
-from evollab.evals.judge_published import category, given
+from evollab.evals.judging import single as judge_single
+from evollab.evals.judging.asking import PROMPTS, by_category, gold_of
+from evollab.evals.judging.prompts import digest
+from evollab.evals.judging.published import category, given
 from evollab.evals.task import Task, identity, text_list
 from evollab.evals.trial import Question, Trial
 

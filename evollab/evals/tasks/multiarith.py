@@ -5,7 +5,7 @@ from __future__ import annotations
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.formats import BadFields
 from evollab.data.rows import Row
-from evollab.evals.math_tasks import number_gold, words_trial
+from evollab.evals.math.tasks import number_gold, words_trial
 from evollab.evals.task import Task, identity, text
 from evollab.evals.trial import Question
 

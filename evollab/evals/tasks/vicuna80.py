@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
-from evollab.evals import judge_ratio
-from evollab.evals.judge_asking import PROMPTS, gold_of, plain
-from evollab.evals.judge_prompts import digest
-from evollab.evals.judge_ratio import given
+from evollab.evals.judging import ratio as judge_ratio
+from evollab.evals.judging.asking import PROMPTS, gold_of, plain
+from evollab.evals.judging.prompts import digest
+from evollab.evals.judging.ratio import given
 from evollab.evals.task import Task, identity, text, text_list
 from evollab.evals.trial import Question, Trial
 

@@ -14,8 +14,7 @@ class Language:
     warm: modules to import once, before any program. optional: modules to import when a program names them.
     solve: the life of the program's process: gets the socket to the judge, which sends the code over it; never
     returns. judge: runs a prepared test: gets the socket to the program's process, the code and the entry; gives
-    verdict and detail. prepare: from the test's source to what `judge` wants; its time isn't counted. rehearse: warms up the interpreter in the process that all others are forked from; must
-    leave one thread.
+    verdict and detail. prepare: from the test's source to what `judge` wants; its time isn't counted.
     """
 
     warm: tuple[str, ...]
@@ -23,4 +22,3 @@ class Language:
     solve: Callable[[int], NoReturn]
     prepare: Callable[[str], Any]
     judge: Callable[[int, Any, str, str | None], tuple[str, str]]
-    rehearse: Callable[[], None]

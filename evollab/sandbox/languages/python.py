@@ -12,9 +12,7 @@ import contextlib
 import importlib
 import os
 import random
-import socket
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -28,7 +26,6 @@ _MODULES = {
     "itertools", "json", "math", "operator", "random", "re", "statistics", "string", "sys", "time", "typing",
 }  # fmt: skip
 """What a test may use without importing it (the program did, in a benchmark made for one process)."""
-_REHEARSALS = 0
 _ALIASES = {"np": "numpy"}
 
 
@@ -49,23 +46,6 @@ def _serve(descriptor: int) -> None:
 
     random.seed(0)
     Link(descriptor, {"load": load, "get": space.__getitem__, **_SERVES}, lambda value: True).serve()
-
-
-def rehearse() -> None:
-    """A small program and its test, a few times in one process, so that what they need is warm before forking.
-
-    The interpreter rewrites code that has run some times; done here, the children share the pages.
-    """
-    test = "def check(candidate):\n    assert candidate([1, (2, 'a')], {3: 4.0}) == 1\n"
-    for _ in range(_REHEARSALS):
-        mine, its = socket.socketpair()
-        with mine, its:
-            thread = threading.Thread(target=_serve, args=(its.fileno(),))
-            thread.start()
-            judge(mine.fileno(), prepare(test), "def f(a, b):\n    return a.pop(0)\n", "f")
-            mine.shutdown(socket.SHUT_RDWR)
-            thread.join()
-    sys.modules.pop("solution", None)
 
 
 _SERVES: dict[str, Callable[..., Any]] = {
@@ -179,5 +159,4 @@ LANGUAGE = Language(
     solve=solve,
     prepare=prepare,
     judge=judge,
-    rehearse=rehearse,
 )  # fmt: skip

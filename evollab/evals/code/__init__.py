@@ -1,0 +1,1 @@
+"""Benchmarks of programs: extraction, tests, pass@k."""

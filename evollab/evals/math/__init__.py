@@ -1,0 +1,1 @@
+"""Benchmarks of final answers: reading them, comparing them."""
