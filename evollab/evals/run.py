@@ -229,6 +229,9 @@ class _Evaluation:
         told["prompt"] = plan.prompt_name
         told["reference"] = results.digest(sorted(plan.reference.items())) if plan.reference else ""
         told["model"] = self.label
+        for name in plan.trial.reads:
+            file = Path(os.environ.get(name, ""))
+            told[name] = results.digest(file.read_bytes().hex()) if file.is_file() else ""
         told["identity"] = ""
         if model is not None and plan.choices is not None:
             told["identity"] = await model.scores_as()

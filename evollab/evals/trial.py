@@ -179,3 +179,4 @@ class Trial:
     reference_files: tuple[str, ...] = ()
     expected: int | None = None
     groups: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()

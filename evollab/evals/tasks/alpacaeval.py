@@ -7,6 +7,7 @@ from evollab.data.rows import Row
 from evollab.evals.judging import winrate as judge_winrate
 from evollab.evals.judging.asking import PROMPTS, plain
 from evollab.evals.judging.difficulty import COLUMN, number
+from evollab.evals.judging.difficulty import FILE
 from evollab.evals.judging.prompts import digest
 from evollab.evals.task import Task, text
 from evollab.evals.trial import Question, Trial
@@ -46,6 +47,7 @@ TRIAL = Trial(
     ),
     expected=805,
     groups=("dataset",),
+    reads=(FILE,),
 )  # fmt: skip
 TASK = Task(
     name="alpacaeval",
