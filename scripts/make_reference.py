@@ -56,10 +56,19 @@ ENVIRONMENT = {
     "OPENAI_BASE_URL": "the address of `openai:` models where no --base-url is given",
     "HF_TOKEN": "the token for `evol export --push`, and for private data sets",
     "HF_HUB_DISABLE_TELEMETRY": "set to 1 by evollab, unless you set it: the hub's libraries report nothing home",
-    "EVOLLAB_BENCHMARKS": "a folder with copies of benchmarks, for `evol decontaminate`",
+    "EVOLLAB_BENCHMARKS": "a folder with copies of benchmarks, for `evol decontaminate` and `evol eval`",
+    "EVOLLAB_ALPACAEVAL_DIFFICULTY": "AlpacaEval 2's table of instruction difficulties, for its length-controlled rate",
     "XDG_CACHE_HOME": "where converted weights and vectors are kept (`evollab` in it; default `~/.cache`)",
 }
-INTERNAL = {"CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR", "EVOLLAB_DEEPSPEED", "OMP_WAIT_POLICY", "RANK", "WORLD_SIZE"}
+INTERNAL = {
+    "CUDA_VISIBLE_DEVICES",
+    "DS_ACCELERATOR",
+    "EVOLLAB_DEEPSPEED",
+    "GOMP_SPINCOUNT",
+    "OMP_WAIT_POLICY",
+    "RANK",
+    "WORLD_SIZE",
+}
 """Set by us, or by a launcher, for processes of a launch."""
 EXIT_CODES = {
     "0": "done; also when a cap (--max-calls, --max-tokens, --max-cost) stopped the run cleanly",

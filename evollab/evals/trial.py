@@ -162,7 +162,8 @@ class Trial:
     outputs made elsewhere, one for each sample in a row; raises `BadFields`; None: `evals.outputs` knows the usual
     columns.
     needs_judge, needs_reference: what must be named. reference_files: what a local copy of a reference's answers is
-    called, without its ending. expected: how many items the whole set has. groups: the facts to give tables for.
+    called, without its ending. expected: how many items the whole set has. groups: the facts to give tables for. reads:
+    environment variables that name files its figures depend on.
     """
 
     question: Callable[[Row], Question | None]

@@ -6,8 +6,7 @@ from evollab.data.benchmark import BenchmarkItem
 from evollab.data.rows import Row
 from evollab.evals.judging import winrate as judge_winrate
 from evollab.evals.judging.asking import PROMPTS, plain
-from evollab.evals.judging.difficulty import COLUMN, number
-from evollab.evals.judging.difficulty import FILE
+from evollab.evals.judging.difficulty import COLUMN, FILE, number
 from evollab.evals.judging.prompts import digest
 from evollab.evals.task import Task, text
 from evollab.evals.trial import Question, Trial
