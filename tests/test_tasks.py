@@ -403,3 +403,11 @@ def test_options() -> None:
     plain = {field.name for field in dataclasses.fields(DecontaminateOptions)}
     own = {field.name for field in dataclasses.fields(ContaminationOptions)} - plain
     assert own == {"against", "benchmarks", "missing"}
+
+
+def test_other_names_that_people_know() -> None:
+    assert [one.name for one in wanted(["arc,HumanEval+", "mt-bench=mine.jsonl"])] == [
+        "arc_challenge", "humaneval_plus", "mtbench"
+    ]  # fmt: skip
+    assert set(sources.ALIASES.values()) <= set(task_names())
+    assert not set(sources.ALIASES) & set(task_names())

@@ -53,6 +53,14 @@ def task_names() -> list[str]:
     return sorted({*(module.name for module in pkgutil.iter_modules(tasks.__path__)), *plugged})
 
 
+ALIASES = {
+    "arc": "arc_challenge", "alpaca_eval": "alpacaeval", "evol_instruct_testset": "evol_testset",
+    "humaneval+": "humaneval_plus", "mbpp+": "mbpp_plus", "mt-bench": "mtbench", "mt_bench": "mtbench",
+    "math-500": "math500", "truthful_qa": "truthfulqa", "vicuna": "vicuna80",
+}  # fmt: skip
+"""Other names that people know benchmarks by."""
+
+
 def find_task(name: str) -> Task:
     """The benchmark called `name`, or the one in a file of one's own (./law.py). Raises EvolError listing what exists
     and the nearest match, and for a TASK that is none."""
@@ -95,6 +103,7 @@ def _one(part: str, flag: str) -> list[Wanted]:
     if part == ALL:
         return [Wanted(name, find_task(name)) for name in known]
     name, equals, file = part.partition("=")
+    name = ALIASES.get(name.casefold(), name)
     if (name in known or name.endswith(_OWN)) and (file or not equals):
         task = find_task(name)
         return [Wanted(task.name, task, file or None)]
