@@ -150,6 +150,13 @@ def sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def vote(arguments: argparse.Namespace) -> int:
+    from evollab.train.vote import VoteOptions, vote_answers
+
+    print(vote_answers(arguments.data, arguments.out, read_options(arguments, VoteOptions)))
+    return 0
+
+
 def evaluate(arguments: argparse.Namespace) -> int:
     """`evol eval MODEL TASKS`, or with --outputs `evol eval TASKS`."""
     import orjson
@@ -359,6 +366,14 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "train rleif", train, "reinforcement learning: instruction reward times process reward",
         f"train.rleif:RleifOptions {_LAUNCH}", _trained("rleif"),
+    ),
+    Verb(
+        "vote", vote, "of several answers to a question, the one whose steps a process reward model marks best",
+        "train.vote:VoteOptions",
+        (
+            ("data", {"metavar": "DATA", "help": "rows with several answers, or rows of one id with an answer each"}),
+            _out("where to write (default: vote, beside DATA)"),
+        ),
     ),
     Verb(
         "eval", evaluate, "a model on benchmarks, or the outputs in a file, to figures with intervals",

@@ -54,7 +54,7 @@ PAGES = [
 PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LANGUAGES = {"bash", "console", "python", "sql", "json", "jsonl", "text"}
 NOT_RUN = re.compile(
-    r"(?:make|pip|git clone|cd|vllm|llama-server|ollama)\b|evol export .* --push |lm_eval|evol (?:decontaminate|train|serve|chat|eval|compare|people)\b"
+    r"(?:make|pip|git clone|cd|vllm|llama-server|ollama)\b|evol export .* --push |lm_eval|evol (?:decontaminate|train|serve|chat|eval|compare|people|vote)\b"
 )
 FOREIGN_FLAGS = {
     "--no-deps": "pip",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from evollab.records import EvolError
 from evollab.train import launch as launching
 from evollab.train.dpo import DpoOptions, train_dpo
 from evollab.train.launch import OFFLOADS, LaunchOptions, check_joined, command, deepspeed_config, launch, ranks
-from evollab.train.metrics import read_metrics
+from evollab.train.metrics import own_rows, read_metrics
 from evollab.train.sft import SftOptions, train_sft
 from tests import tiny
 
@@ -200,10 +201,28 @@ def test_rows_that_do_not_come_out_even_are_repeated() -> None:
     assert shards == [[[0, 1, 2, 3], [8, 9, 10, 11]], [[4, 5, 6, 7], [12, 0, 1, 2]]]
 
 
+@pytest.mark.parametrize(("remainder", "counted"), [(5, [4, 1]), (3, [3, 0]), (0, [4, 4])])
+def test_rows_that_are_repeated_count_once_where_nothing_is_learnt(remainder: int, counted: list[int]) -> None:
+    """Of the last batches of two processes, four rows each, as accelerate fills them (see the test before)."""
+    state = SimpleNamespace(end_of_dataloader=True, remainder=remainder)
+    each = [SimpleNamespace(gradient_state=state, process_index=rank) for rank in range(2)]
+    assert [own_rows(one, 4) for one in each] == counted
+    state.end_of_dataloader = False
+    assert [own_rows(one, 4) for one in each] == [4, 4]
+
+
 # What is trained
 
-_SFT = {"epochs": 12.0, "lr": 5e-3, "batch": 8, "max_length": 256, "samples": 0, "save_every": 1000}
-_DPO = {"epochs": 2.0, "lr": 1e-3, "batch": 8, "max_length": 256, "samples": 0, "slices": 1, "eval_share": 0.0}
+_SFT: dict[str, Any] = {"epochs": 12.0, "lr": 5e-3, "batch": 8, "max_length": 256, "samples": 0, "save_every": 1000}
+_DPO: dict[str, Any] = {
+    "epochs": 2.0,
+    "lr": 1e-3,
+    "batch": 8,
+    "max_length": 256,
+    "samples": 0,
+    "eval_share": 0.3,
+    "save_every": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +230,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("launch")
     tiny.checkpoint(folder / "base")
     tiny.write_rows(folder / "sums.jsonl", tiny.sums(16))
+    tiny.write_rows(folder / "others.jsonl", tiny.sums(21)[16:])  # no even number for two processes
     pairs = [
-        {"prompt": row["instruction"], "chosen": row["output"], "rejected": "I do not know."} for row in tiny.sums(16)
+        {"prompt": row["instruction"], "chosen": row["output"], "rejected": "I do not know."} for row in tiny.sums(24)
     ]
     tiny.write_rows(folder / "pairs.jsonl", pairs)
     return folder
@@ -221,6 +241,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(place: Path, kind: str, out: str, settings: dict[str, Any], *more: str) -> subprocess.Popen[str]:
     flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     data = str(place / ("sums.jsonl" if kind == "sft" else "pairs.jsonl"))
+    more = (*more, "--eval-data", str(place / "others.jsonl")) if kind == "sft" else more
     words = ["train", kind, "--base", str(place / "base"), "--data", data, "--out", str(place / out), *flags, *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -238,27 +259,35 @@ def losses(folder: Path) -> list[float]:
     return [line["loss"] for line in read_metrics(folder) if "loss" in line]
 
 
-def metrics_of(out: Path) -> list[float]:
-    return losses(out) or losses(next(path.parent for path in sorted(out.glob("*/metrics.jsonl"))))
+def curves(out: Path) -> dict[str, list[float]]:
+    """Losses of training and of what is held out, and how many of the pairs held out are in order."""
+    lines = read_metrics(out)
+    names = ("loss", "eval_loss", "eval_pair_accuracy", "eval_margin")
+    return {name: [line[name] for line in lines if name in line] for name in names}
 
 
 @pytest.fixture(scope="module")
-def one_process(place: Path) -> dict[str, list[float]]:
-    base = str(place / "base")
-    train_sft(SftOptions(base=base, data=str(place / "sums.jsonl"), **_SFT), place / "sft-one")
+def one_process(place: Path) -> dict[str, dict[str, list[float]]]:
+    base, held_out = str(place / "base"), str(place / "others.jsonl")
+    train_sft(SftOptions(base=base, data=str(place / "sums.jsonl"), eval_data=held_out, **_SFT), place / "sft-one")
     train_dpo(DpoOptions(base=base, data=str(place / "pairs.jsonl"), **_DPO), place / "dpo-one")
-    return {kind: metrics_of(place / f"{kind}-one") for kind in ("sft", "dpo")}
+    return {kind: curves(place / f"{kind}-one") for kind in ("sft", "dpo")}
 
 
-def same(out: Path, wanted: list[float]) -> None:
+def same(out: Path, wanted: dict[str, list[float]]) -> None:
     """The model is there, and the losses are those of one process."""
     assert (out / "model" / "model.safetensors").is_file()
     assert orjson.loads((out / "step.json").read_bytes())["config"]["processes"] == 2
-    assert metrics_of(out) == pytest.approx(wanted, abs=2e-5)
-    assert wanted[-1] < wanted[0]
+    found = curves(out)
+    for name, values in wanted.items():
+        assert found[name] == pytest.approx(values, abs=2e-5), name
+    assert wanted["eval_loss"]
+    assert wanted["loss"][-1] < wanted["loss"][0]
 
 
-def test_stopped_and_gone_on_two_processes_learn_as_one(place: Path, one_process: dict[str, list[float]]) -> None:
+def test_stopped_and_gone_on_two_processes_learn_as_one(
+    place: Path, one_process: dict[str, dict[str, list[float]]]
+) -> None:
     out = place / "sft-two"
     child = start(place, "sft", out.name, _SFT, "--gpus", "2")
     while child.poll() is None and not losses(out):
@@ -269,7 +298,7 @@ def test_stopped_and_gone_on_two_processes_learn_as_one(place: Path, one_process
     assert "the same command goes on" in said
     assert "Traceback" not in noise
     steps = len(losses(out))
-    assert 0 < steps < len(one_process["sft"])
+    assert 0 < steps < len(one_process["sft"]["loss"])
     assert [path.name for path in (out / "checkpoints").iterdir()] == [f"checkpoint-{steps}"]
     with pytest.raises(EvolError, match="processes was 2, now 1"):
         train_sft(SftOptions(base=str(place / "base"), data=str(place / "sums.jsonl"), **_SFT), out)
@@ -289,7 +318,7 @@ def test_stopped_and_gone_on_two_processes_learn_as_one(place: Path, one_process
     ids=["dpo", "sft-zero3", "dpo-zero3"],
 )
 def test_two_processes_learn_as_one(
-    kind: str, more: list[str], place: Path, one_process: dict[str, list[float]]
+    kind: str, more: list[str], place: Path, one_process: dict[str, dict[str, list[float]]]
 ) -> None:
     out = place / f"{kind}-two{''.join(more)}"
     code, _, noise = ended(start(place, kind, out.name, _SFT if kind == "sft" else _DPO, "--gpus", "2", *more))

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evollab.records import EvolError, Message
-from evollab.train.rewards import Factors, Rewards, product, same_answer, verifiable
+from evollab.train.rewards import Factors, Rewards, product
+from evollab.train.verifiers import MathVerifier, math_verifier, same_answer, verifiable
 
 ASKED = [(Message("user", "What is 3 + 4?"),)] * 2
 UNIT = st.floats(0, 1)
@@ -56,7 +57,7 @@ def test_a_wrong_final_answer_earns_nothing_however_good_its_steps() -> None:
     def steps(prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[list[float]]:
         return [[0.9] for _ in answers]
 
-    found = Rewards(steps, "min", "math")(ASKED, ["It is 7.", "It is 8."], ["7", "#### 7"], [0.5, 0.5])
+    found = Rewards(steps, "min", MathVerifier())(ASKED, ["It is 7.", "It is 8."], ["7", "#### 7"], [0.5, 0.5])
     assert [one.reward for one in found] == [pytest.approx(0.45), 0]
     assert [one.verified for one in found] == [1, 0]
 
@@ -97,6 +98,17 @@ def test_the_verifier_never_raises(reference: str, answer: str) -> None:
 def test_what_a_rule_can_compare_with() -> None:
     assert all(map(verifiable, ["7", "#### 1,234", "long story\n#### 3", "\\boxed{1/2}", "C", "12 %"]))
     assert not any(map(verifiable, [None, "", "a poem", "\\boxed{x + 1}", "first line\n7"]))
+
+
+def test_formulas_are_compared_by_algebra() -> None:
+    pytest.importorskip("math_verify", reason="needs the extra `evals`")
+    with math_verifier() as verifier:
+        golds = ["\\boxed{x + 1}", "x^2", "\\frac{\\pi}{2}", "(1, 2)"]
+        assert all(map(verifier.comparable, golds))
+        assert not any(map(verifier.comparable, [None, "a poem", "Roses are red.", "Name 3 colours: red"]))
+        answers = ["so \\boxed{1 + x}", "The answer is $2x$.", "\\boxed{0.5\\pi}", "\\boxed{(2,1)}"]
+        assert verifier(answers, golds) == [1, 0, 1, 0]
+        assert verifier(["\\boxed{10^{10^{10^{10}}}}"], ["x^2"]) == [0], "and ends, whatever the model wrote"
 
 
 # Prompts
@@ -165,7 +177,7 @@ def test_rows_that_are_not_asked_are_counted_with_their_lines(tmp_path: Path) ->
         {"instruction": "Add 2 and 7. " * 60, "output": "9"},
         {"instruction": "Name a number.", "output": ""},
     ]
-    counts, removed = written(tmp_path, rows, verifier="math")
+    counts, removed = written(tmp_path, rows, needed=True)
     assert (counts.rows, counts.train) == (4, 1)
     assert [(one["line"], one["reason"]) for one in removed] == [
         (2, "no_reference"), (3, "too_long"), (4, "no_reference"),
@@ -177,7 +189,7 @@ def test_rows_that_are_not_asked_are_counted_with_their_lines(tmp_path: Path) ->
 
 def test_the_reference_may_stand_in_a_column_of_its_own(tmp_path: Path) -> None:
     rows = [{"prompt": "Add 1 and 7.", "solution": "I think so.", "ground_truth": 8}]
-    counts, _ = written(tmp_path, rows, verifier="math", reference="ground_truth")
+    counts, _ = written(tmp_path, rows, needed=True, reference="ground_truth")
     assert counts.train == 1
 
 
@@ -191,7 +203,7 @@ def test_no_prompt_is_both_trained_and_held_out(tmp_path: Path) -> None:
     with pytest.raises(EvolError, match="holds out none of 1 prompts"):
         written(tmp_path, tiny.sums(1), eval_share=0.01)
     with pytest.raises(EvolError, match="no prompt is left to train"):
-        written(tmp_path, [{"instruction": "Write a poem.", "output": "Roses."}], verifier="math")
+        written(tmp_path, [{"instruction": "Write a poem.", "output": "Roses."}], needed=True)
 
 
 # Hacking

@@ -111,6 +111,9 @@ def test_what_is_told(taught: RleifResult) -> None:
         assert one["reward"] == pytest.approx(one["irm"] * one["prm"])
         assert one["prm"] == wanted([], [one["text"]])[0][0]
         assert "</s>" not in one["text"]
+    look = read_held_out(taught.folder)[0]
+    assert len(look["answers"]) == 2
+    assert all(one["prompt"].startswith("Add ") for one in look["answers"])
     step = orjson.loads((taught.folder / "step.json").read_bytes())
     assert step["rewards"]["first"]["reward"] == lines[0]["reward"]
     assert "reward" in str(taught)
@@ -351,7 +354,8 @@ def test_reward_models_in_folders_are_used(base: Path, prompts: Path, tmp_path: 
     ("more", "message"),
     [
         ({"base": ""}, "no --base given"),
-        ({"verifier": "code"}, "sandbox"),
+        ({"verifier": "code", "reference": "answer"}, "reads tests"),
+        ({"verifier": "math", "unsafe_sandbox": True}, "about --verifier code"),
         ({"verifier": "maths"}, "expected none, math, code"),
         ({"normalise": "group"}, "belongs to --method grpo"),
         ({"generations": 1}, "--generations 1: expected 2 or more"),

@@ -21,7 +21,6 @@ from typing import Any
 from evollab.chat import FORMATS, template
 from evollab.data.files import input_digest
 from evollab.data.items import RowOptions
-from evollab.data.rows import excerpt
 from evollab.data.rowstep import place_of
 from evollab.llm.option import option
 from evollab.records import EvolError
@@ -29,16 +28,16 @@ from evollab.train import checkpoint, machine
 from evollab.train.dpo_presets import DPO_PRESETS, LOSSES
 from evollab.train.pairs import TOO_LONG
 from evollab.train.setup import memory_explained, training_folder
-from evollab.train.sft import SCHEDULERS
 from evollab.train.stages import ORDERS, REFERENCES
+from evollab.train.tuning import Tuning, given_both, longest
 
 _LORA_LR = 5e-6
 _STEP = "train-dpo"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DpoOptions:
-    """What is trained, on which pairs, how. None: the preset's value."""
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is trained, on which pairs."""
 
     base: str = option(
         "model to train, fine-tuned before: a folder, a hub name, or smollm2 (the packaged 135M model)", "",
@@ -73,7 +72,6 @@ class DpoOptions:
         "--eval-share", None, metavar="P",
     )  # fmt: skip
     epochs: float | None = option("times that a slice is seen; default: the preset's", None, metavar="N")
-    max_steps: int | None = option("end a stage after this many steps, whatever the epochs", None, metavar="N")
     lr: float | None = option(
         f"learning rate at its highest, anew in each stage; default: the preset's, with LoRA {_LORA_LR:g}", None,
         metavar="RATE",
@@ -81,75 +79,35 @@ class DpoOptions:
     batch: int | None = option(
         "pairs for one step of the optimizer, over all processors; default: the preset's", None, metavar="N"
     )
-    micro_batch: int = option(
-        "pairs that go through the model at once; 0: at most 8, what divides --batch", 0, metavar="N"
-    )
     max_length: int | None = option(
         "tokens that a prompt with an answer may have; default: the preset's", None, metavar="N"
     )
     too_long: str = option("what becomes of longer pairs: drop, cut (mid-answer), or stop", "drop", choices=TOO_LONG)
     allow_unusable: bool = option("leave out pairs that prefer nothing, are empty or don't fit the format", False)
-    warmup: float | None = option(
-        "steps until --lr is reached; below 1 a part of a stage's; default: the preset's", None, metavar="N"
-    )
-    scheduler: str | None = option("how the rate falls; default: the preset's", None, choices=SCHEDULERS)
-    weight_decay: float = option("of AdamW (0.9, 0.999)", 0.0, metavar="W")
-    lora_rank: int = option("train adapters of this rank, merged after every slice; 0: all weights", 0, metavar="R")
-    lora_alpha: float | None = option("scale of the adapters; default: twice the rank", None, metavar="A")
-    lora_targets: tuple[str, ...] = option(
-        "layers that get adapters, by the end of their names, repeatable; default: all linear ones",
-        (), flag="--lora-target", metavar="NAME",
-    )  # fmt: skip
-    dtype: str = option("numbers: bf16 (mixed), fp32; auto: bf16 on a GPU that has it", "auto", choices=machine.DTYPES)
-    gradient_checkpointing: str = option(
-        "compute activations twice to save memory; auto: on a GPU", "auto", choices=("auto", "on", "off")
-    )
-    attention: str | None = option(
-        "implementation of attention, by the name that transformers gives it", None, metavar="NAME"
-    )
-    seed: int = option("number that slices, order, replay and the held-out share depend on", 0, metavar="N")
     save_every: int = option(
         "steps between checkpoints and measurements on pairs held out; 0: checkpoints every epoch", 0, metavar="N"
     )
-    keep: int = option("checkpoints to keep while a stage is trained, 2 or more", 2, metavar="N")
     samples: int = option("prompts that the model answers before and after every epoch", 4, metavar="N")
     sample_tokens: int = option("tokens that such an answer may have", 128, metavar="N")
-    data_format: str | None = option("format of the data, where it can't be told", None, metavar="FORMAT")
     map: tuple[str, ...] = option("our field=their column, repeatable", (), metavar="FIELD=COLUMN")
-    strict: bool = option("stop at the first row that can't be read", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpoOptions(Tuning, _Asked):
+    """What is trained, on which pairs, how. None: the preset's value."""
+
+    max_steps: int | None = option("end a stage after this many steps, whatever the epochs", None, metavar="N")
+    lora_rank: int = option("train adapters of this rank, merged after every slice; 0: all weights", 0, metavar="R")
 
     def __post_init__(self) -> None:
-        for name in ("base", "data"):
-            if not getattr(self, name):
-                raise EvolError(f"no --{name} given", f"evol train dpo --base smollm2 --data {self.data or 'DATA'}")
-        choices: dict[str, Sequence[str]] = {
-            "format": FORMATS, "preset": tuple(DPO_PRESETS), "loss": tuple(LOSSES), "order": ORDERS,
-            "reference": REFERENCES, "too_long": TOO_LONG, "scheduler": SCHEDULERS, "dtype": machine.DTYPES,
-            "gradient_checkpointing": ("auto", "on", "off"),
-        }  # fmt: skip
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise EvolError(f"{_flag(name)} {excerpt(value, 40)!r}: expected {', '.join(allowed)}")
-        for name, least in (
-            ("slices", 1), ("max_steps", 1), ("batch", 1), ("micro_batch", 0), ("max_length", 8), ("warmup", 0),
-            ("weight_decay", 0), ("lora_rank", 0), ("save_every", 0), ("keep", 2), ("samples", 0), ("sample_tokens", 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise EvolError(f"{_flag(name)} {value:g}: expected {least} or more")
-        for name in ("beta", "epochs", "lr", "lora_alpha"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise EvolError(f"{_flag(name)} {value:g}: expected more than 0")
-        self._check_shares()
-        if not self.lora_rank and (self.lora_alpha or self.lora_targets):
-            raise EvolError("--lora-alpha and --lora-target are about adapters", "add --lora-rank 16")
-        self.rows.mapping()
-
-    def _check_shares(self) -> None:
-        if not 0 <= self.eval_share < 1:
-            raise EvolError(f"--eval-share {self.eval_share:g}: expected 0 or more, below 1")
+        given_both(self.base, self.data, "dpo")
+        self.check(
+            {
+                "preset": tuple(DPO_PRESETS), "loss": tuple(LOSSES), "order": ORDERS, "reference": REFERENCES,
+                "too_long": TOO_LONG,
+            },
+            {"slices": 1},
+        )  # fmt: skip
         if not 0 <= self.replay <= 1:
             raise EvolError(f"--replay {self.replay:g}: expected 0 to 1")
         if self.replay and self.slices == 1:
@@ -158,6 +116,7 @@ class DpoOptions:
             raise EvolError(f"--stop-drop {self.stop_drop:g}: expected 0 to 1")
         if self.stop_drop is not None and not self.eval_share:
             raise EvolError("--stop-drop needs pairs that are held out", "add --eval-share 0.1")
+        self.rows.mapping()
 
     @property
     def rows(self) -> RowOptions:
@@ -172,17 +131,7 @@ class DpoOptions:
             "epochs": preset.epochs, "max_length": preset.length, "warmup": preset.warmup,
             "scheduler": preset.scheduler, "lr": _LORA_LR if self.lora_rank else preset.lr,
         }  # fmt: skip
-        if self.lora_rank:
-            named["lora_alpha"] = 2.0 * self.lora_rank
-        if self.eval_share:
-            named["stop_drop"] = 0.05
-        return dataclasses.replace(
-            self, **{name: value for name, value in named.items() if getattr(self, name) is None}
-        )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+        return self.filled({**named, "stop_drop": 0.05} if self.eval_share else named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +186,8 @@ def train_dpo(options: DpoOptions, out: Path) -> DpoResult:
     machine.prepare()
     asked, options = options, options.resolved()
     tokenizer = checkpoint.load_tokenizer(options.base)
-    options = dataclasses.replace(options, max_length=_length(asked, options))
+    most = longest(options.base, asked.max_length, options.max_length or 1)
+    options = dataclasses.replace(options, max_length=most)
     tokenizer.chat_template = template(tokenizer, str(options.format))  # every checkpoint carries it
     source = place_of(options.data, None, "dpo").source
     inputs: dict[str, Any] = {"data": input_digest(source), "base": checkpoint.identity(options.base)}
@@ -253,16 +203,3 @@ def train_dpo(options: DpoOptions, out: Path) -> DpoResult:
             from evollab.train.dpo_run import Run
 
             return Run(options, step, tokenizer, source).run()
-
-
-def _length(asked: DpoOptions, options: DpoOptions) -> int:
-    """The limit of tokens: what was asked for, the preset's, or what the base can take."""
-    assert options.max_length is not None
-    most = checkpoint.positions(options.base)
-    if most is None or options.max_length <= most:
-        return options.max_length
-    if asked.max_length is not None:
-        raise EvolError(
-            f"--max-length {asked.max_length}: {options.base} takes {most:,} tokens", f"--max-length {most}"
-        )
-    return most

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from evollab.chat import Renderer
-from evollab.records import EvolError
 from evollab.runs import Step, whole_file, write_json
 from evollab.train import machine
 from evollab.train.dpo import DpoOptions, DpoResult, stage_told
 from evollab.train.dpo_metrics import stage_folder
 from evollab.train.dpo_stage import Stage, arguments_of
-from evollab.train.launch import zero_stage
 from evollab.train.pairs import PairReader, told, write_pairs
 from evollab.train.rows import open_rows
 from evollab.train.setup import surroundings
@@ -42,11 +40,6 @@ class Run:
     def run(self) -> DpoResult:
         from evollab.train.metrics import Interruption
 
-        if zero_stage() == 3 and self.options.eval_share:
-            raise EvolError(  # DeepSpeed loses count of its parts between training and measuring
-                f"--eval-share {self.options.eval_share:g}: with --zero 3 pairs held out can't be measured yet",
-                "--zero 2, or --eval-share 0",
-            )
         with arguments_of(self.options, self.folder, None).main_process_first():
             counts = self._rows()
         train, held_out = open_rows(self.folder, "train"), open_rows(self.folder, "eval")

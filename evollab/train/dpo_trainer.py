@@ -161,6 +161,8 @@ class Trainer(DPOTrainer):
             if time.monotonic() - said > _SAY_SECONDS and machine.rank() == 0:
                 say(f"the reference: {number:,} of {len(loader):,} batches")
                 said = time.monotonic()
+        if self.is_deepspeed_enabled:
+            model.destroy()  # its hooks on the modules, beside those of the next engine, would fetch parts twice
         return torch.cat(parts)
 
     def compute_loss(

@@ -22,6 +22,7 @@ from trl.models.utils import unwrap_model_for_generation
 
 from evollab.llm.watching import say
 from evollab.train import machine
+from evollab.train.prompts import turns_of
 
 HELD_OUT = "held-out.jsonl"
 FEWEST = 8
@@ -100,9 +101,12 @@ class HeldOut:
         mean, low, high = change(before, scores, self._seed)
         rose = risen([one["reward"] for one in trainer.state.log_history if "reward" in one])
         answers = [
-            {"line": self._rows[number]["line"], "text": text, "score": score, "ended": ended}
+            {
+                "line": self._rows[number]["line"], "prompt": turns_of(self._rows[number]["messages"])[-1].content,
+                "text": text, "score": score, "ended": ended,
+            }
             for number, score, text, _, ended in found[: self._shown]
-        ]
+        ]  # fmt: skip
         return {
             "step": trainer.state.global_step, "score": float(numpy.mean(scores)), "change": mean, "low": low,
             "high": high, "reward_change": rose, "hacking": rose > 0 and high < 0,

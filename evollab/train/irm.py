@@ -38,7 +38,7 @@ class IrmOptions(RewardOptions):
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        self.check("irm")
+        self.check_all("irm")
         if not self.group:
             raise EvolError("--group is empty; expected the name of a field", "--group root_id")
         if not (math.isfinite(self.least_gap) and self.least_gap >= 0):

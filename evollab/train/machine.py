@@ -30,6 +30,10 @@ def prepare() -> None:
         ("TRL_EXPERIMENTAL_SILENCE", "1"), ("TQDM_DISABLE", "1"),
     ):  # fmt: skip
         os.environ.setdefault(name, value)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Threads that wait for each other spin for milliseconds by default. Where another program wants their core, a
+        # token then takes seven times as long; GNU's OpenMP reads this when torch is loaded.
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     import torch
 
     if not torch.cuda.is_available():

@@ -98,6 +98,15 @@ def most(number: int) -> int:
     return int(whole.item())
 
 
+def own_rows(accelerator: Any, rows: int) -> int:
+    """How many of the `rows` of this process's batch count in an evaluation. Where the last batches don't come out
+    even, accelerate fills them with the first rows once more; those stand at the end."""
+    state = accelerator.gradient_state
+    if not (state.end_of_dataloader and state.remainder > 0):
+        return rows
+    return int(min(rows, max(0, state.remainder - rows * accelerator.process_index)))
+
+
 def _together() -> bool:
     """Whether several processes train, and have found each other."""
     return distributed.is_available() and distributed.is_initialized()

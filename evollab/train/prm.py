@@ -33,7 +33,7 @@ class PrmOptions(RewardOptions):
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        self.check("prm")
+        self.check_all("prm")
         if self.labels not in LABELS:
             raise EvolError(f"--labels {excerpt(self.labels, 40)!r}: expected {', '.join(LABELS)}")
 

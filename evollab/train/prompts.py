@@ -25,9 +25,8 @@ from evollab.data.rows import excerpt
 from evollab.data.rowstep import REJECTED, REMOVED, RowFiles
 from evollab.records import EvolError, Message, digest
 from evollab.runs import whole_file
-from evollab.train.rewards import verifiable
-from evollab.train.rows import LONG, NOTHING, UNRENDERED, Unusable
-from evollab.train.rows import _given as given
+from evollab.train.rows import LONG, NOTHING, UNRENDERED, Unusable, given
+from evollab.train.verifiers import MathVerifier, Verifier
 
 if TYPE_CHECKING:
     import pyarrow
@@ -52,14 +51,16 @@ class PromptRow:
 
 @dataclass(frozen=True, slots=True)
 class PromptReader:
-    """How rows become prompts. max_prompt: tokens that one may have. verifier: one of `rewards.VERIFIERS`.
-    reference: the column that tells what is right; "": the row's own answer."""
+    """How rows become prompts. max_prompt: tokens that one may have. reference: the column that tells what is right;
+    "": the row's own answer. verifier: what may be asked whether an answer is right; needed: rows whose reference tells
+    it nothing are left out."""
 
     renderer: Renderer
     rows: RowOptions
     max_prompt: int
-    verifier: str = "none"
     reference: str = ""
+    verifier: Verifier = MathVerifier()  # noqa: RUF009 - holds nothing
+    needed: bool = False
 
     def prompt_row(self, item: Item) -> PromptRow:
         """One row: its turns up to the last one of the user. Raises Unusable."""
@@ -74,16 +75,12 @@ class PromptReader:
         if len(ids) > self.max_prompt:
             raise Unusable(LONG, f"{len(ids):,} tokens, {self.max_prompt:,} at most")
         answer = after[0].content if len(after) == 1 and after[0].role == "assistant" else None
-        reference = self._reference(item) if self.reference else answer
-        if self.verifier != "none" and not verifiable(reference):
-            what = "no reference" if reference is None else f"no number and no choice: {excerpt(reference[-60:], 60)!r}"
+        reference = self.verifier.reference(item, self.reference, answer)
+        if self.needed and not self.verifier.comparable(reference):
+            what = "no reference" if reference is None else f"can't be compared with: {excerpt(reference[-60:], 60)!r}"
             raise Unusable(UNVERIFIABLE, what)
         root = item.root or digest(*(turn.content for turn in turns if turn.role == "user"))
         return PromptRow(ids, turns, reference, item.number, item.id, root)
-
-    def _reference(self, item: Item) -> str | None:
-        value = item.fields.get(self.reference)
-        return None if value is None or isinstance(value, bool | list | dict) else str(value)
 
 
 @dataclass(slots=True)
@@ -94,7 +91,7 @@ class PromptCounts:
     train: int = 0
     held_out: int = 0
     referenced: int = 0
-    """Prompts held out whose answers a rule can compare with a reference."""
+    """Prompts held out whose answers the verifier can compare with a reference."""
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter[str])
     lines: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
@@ -158,7 +155,7 @@ def write_prompts(
             if eval_share and rng.uniform(seed, "held out", row.root) < eval_share:
                 held_out.add(row)
                 counts.held_out += 1
-                counts.referenced += verifiable(row.reference)
+                counts.referenced += reader.verifier.comparable(row.reference)
             else:
                 train.add(row)
                 counts.train += 1

@@ -64,11 +64,6 @@ def train_reward(task: Task, options: RewardOptions, out: Path) -> RewardResult:
     machine.require(f"train {task.verb}")
     machine.prepare()
     machine.check_gpus()
-    most = checkpoint.positions(options.base)
-    if options.max_length is not None and most is not None and options.max_length > most:
-        raise EvolError(
-            f"--max-length {options.max_length}: {options.base} takes {most:,} tokens", f"--max-length {most}"
-        )
     if options.lora_rank and _zero() == 3:
         raise EvolError("--lora-rank with --zero 3: parted weights can't take adapters in", "--zero 2")
     options = options.resolved()

@@ -18,7 +18,7 @@ import torch
 import transformers
 from torch.nn import functional
 
-from evollab.train.metrics import Meter, summed
+from evollab.train.metrics import Meter, own_rows, summed
 from evollab.train.reward_batches import last_by_place, left_padded, right_padded
 from evollab.train.scoring import STEP_LABELS
 
@@ -62,8 +62,8 @@ class RewardTrainer(transformers.Trainer, ABC):
         self.label_names = []
 
     @abstractmethod
-    def measure(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> Sums:
-        """The sums over one batch."""
+    def measure(self, model: Any, inputs: Mapping[str, torch.Tensor], own: int) -> Sums:
+        """The sums over the first `own` rows of one batch."""
 
     def _nothing(self) -> torch.Tensor:
         return torch.zeros(2 + len(self.NAMES), dtype=torch.float64)
@@ -72,7 +72,8 @@ class RewardTrainer(transformers.Trainer, ABC):
         self, model: Any, inputs: Mapping[str, torch.Tensor], return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:  # fmt: skip
-        found = self.measure(model, inputs)
+        rows = len(inputs["labels"])
+        found = self.measure(model, inputs, rows if model.training else own_rows(self.accelerator, rows))
         if model.training:
             self.meter.add(int(inputs["attention_mask"].sum()), found.count)
         facts = [float(found.loss.detach()), found.count, *(found.facts[name] for name in self.NAMES)]
@@ -114,15 +115,15 @@ class PairTrainer(RewardTrainer):
 
     NAMES = ("accuracy", "margin", "reward")
 
-    def measure(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> Sums:
+    def measure(self, model: Any, inputs: Mapping[str, torch.Tensor], own: int) -> Sums:
         given = {name: inputs[name] for name in ("input_ids", "attention_mask", "position_ids")}
         with last_by_place(self.accelerator.unwrap_model(model)):
             logits = model(**given, use_cache=False).logits[:, 0].float()
-        better, worse = logits.chunk(2)
+        better, worse = (side[:own] for side in logits.chunk(2))
         gaps = (better - worse).detach()
         first = float((gaps > 0).sum()) + float((gaps == 0).sum()) / 2
-        facts = {"accuracy": first, "margin": float(gaps.sum()), "reward": float(logits.detach().sum()) / 2}
-        return Sums(ranking_losses(better, worse, inputs["margins"]).sum(), len(gaps), facts)
+        facts = {"accuracy": first, "margin": float(gaps.sum()), "reward": float((better + worse).detach().sum()) / 2}
+        return Sums(ranking_losses(better, worse, inputs["margins"][:own]).sum(), len(gaps), facts)
 
 
 class StepTrainer(RewardTrainer):
@@ -131,10 +132,11 @@ class StepTrainer(RewardTrainer):
 
     NAMES = ("accuracy", "wrong", "wrong_found")
 
-    def measure(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> Sums:
+    def measure(self, model: Any, inputs: Mapping[str, torch.Tensor], own: int) -> Sums:
         given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         logits = model(**given, use_cache=False).logits
         ends = inputs["labels"] != IGNORED
+        ends[own:] = False
         labels, logits = inputs["labels"][ends], logits[ends].float()
         said = logits.detach().argmax(dim=-1)
         bad = labels == STEP_LABELS.index("wrong")

@@ -13,7 +13,7 @@ OUT/model/             the result, with its chat template; with LoRA the adapter
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,16 @@ from typing import Any
 from evollab.chat import FORMATS, template
 from evollab.data.files import input_digest
 from evollab.data.items import RowOptions
-from evollab.data.rows import excerpt
 from evollab.data.rowstep import place_of
 from evollab.llm.option import option
 from evollab.records import EvolError
 from evollab.train import checkpoint, machine
-from evollab.train.rewards import VERIFIERS, Scorers
+from evollab.train.rewards import Scorers
 from evollab.train.rleif_presets import RLEIF_PRESETS
 from evollab.train.scoring import AGGREGATIONS
 from evollab.train.setup import memory_explained, training_folder
-from evollab.train.sft import SCHEDULERS
+from evollab.train.tuning import Tuning, given_both
+from evollab.train.verifiers import VERIFIERS, algebra
 
 METHODS = ("rloo", "grpo")
 NORMALISATIONS = ("none", "batch", "group")
@@ -39,9 +39,9 @@ _PROMPT = 1024
 _STEP = "train-rleif"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RleifOptions:
-    """What is trained, on which prompts, rewarded by what. None: the preset's value."""
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is trained, on which prompts, rewarded by what."""
 
     base: str = option(
         "model to train, fine-tuned before: a folder, a hub name, or smollm2 (the packaged 135M model)", "",
@@ -52,9 +52,10 @@ class RleifOptions:
     prm: str = option("process reward model, of `train prm`; default: every answer counts 1", "", metavar="MODEL")
     aggregate: str = option("how the scores of steps become one", "min", choices=AGGREGATIONS)
     verifier: str = option(
-        "what compares the final answer with the row's: none, math (numbers, choices), code (not there yet)", "none",
-        choices=VERIFIERS,
+        "what says whether an answer is right: none, math (its final answer is the row's), code (its program passes "
+        "the row's tests, in a sandbox)", "none", choices=VERIFIERS,
     )  # fmt: skip
+    unsafe_sandbox: bool = option("run programs of --verifier code even where they can't be isolated", False)
     reference: str = option("column that tells what is right; default: the row's answer", "", metavar="COLUMN")
     method: str = option("rloo (leave one out) or grpo", "rloo", choices=METHODS)
     normalise: str = option(
@@ -84,97 +85,51 @@ class RleifOptions:
         "weight of the KL divergence from the base; 0: none; default: the preset's", None, metavar="B"
     )
     epochs: float | None = option("times that all prompts are asked; default: the preset's", None, metavar="N")
-    max_steps: int | None = option("end after this many steps, whatever the epochs", None, metavar="N")
     lr: float | None = option(
         f"learning rate at its highest; default: the preset's, with LoRA {_LORA_LR:g}", None, metavar="RATE"
     )
     batch: int | None = option(
         "answers for one step of the optimizer, over all processors; default: the preset's", None, metavar="N"
     )
-    micro_batch: int = option(
-        "answers that go through the model at once; 0: at most 8, what divides --batch", 0, metavar="N"
-    )
-    warmup: float | None = option(
-        "steps until --lr is reached; below 1 a part of all steps; default: the preset's", None, metavar="N"
-    )
-    scheduler: str | None = option("how the rate falls; default: the preset's", None, choices=SCHEDULERS)
-    weight_decay: float = option("of AdamW (0.9, 0.999)", 0.0, metavar="W")
-    lora_rank: int = option("train adapters of this rank instead of all weights; 0: all weights", 0, metavar="R")
-    lora_alpha: float | None = option("scale of the adapters; default: twice the rank", None, metavar="A")
-    lora_targets: tuple[str, ...] = option(
-        "layers that get adapters, by the end of their names, repeatable; default: all linear ones",
-        (), flag="--lora-target", metavar="NAME",
-    )  # fmt: skip
     merge: bool = option("save the adapters inside the base's weights instead of alone", False)
-    dtype: str = option("numbers: bf16 (mixed), fp32; auto: bf16 on a GPU that has it", "auto", choices=machine.DTYPES)
-    gradient_checkpointing: str = option(
-        "compute activations twice to save memory; auto: on a GPU", "auto", choices=("auto", "on", "off")
-    )
-    attention: str | None = option(
-        "implementation of attention, by the name that transformers gives it", None, metavar="NAME"
-    )
-    seed: int = option("number that order, answers and the held-out share depend on", 0, metavar="N")
     eval_share: float = option(
         "part of the prompts (whole lineages) that is held out to watch for reward hacking", 0.05, metavar="P"
     )
     eval_every: int = option("steps between looks at the prompts held out; 0: every epoch", 0, metavar="N")
     save_every: int = option("steps between checkpoints; 0: every epoch", 0, metavar="N")
-    keep: int = option("checkpoints to keep, 2 or more", 2, metavar="N")
     samples: int = option("answers of every step to keep in samples.jsonl", 4, metavar="N")
-    data_format: str | None = option("format of the prompts, where it can't be told", None, metavar="FORMAT")
     map: tuple[str, ...] = option("our field=their column, repeatable", (), metavar="FIELD=COLUMN")
-    strict: bool = option("stop at the first row that can't be read", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RleifOptions(Tuning, _Asked):
+    """What is trained, on which prompts, rewarded by what, how. None: the preset's value."""
 
     def __post_init__(self) -> None:
-        for name in ("base", "prompts"):
-            if not getattr(self, name):
-                raise EvolError(
-                    f"no --{name} given",
-                    f"evol train rleif --base runs/sft/model --prompts {self.prompts or 'DATA'} --prm runs/prm/model",
-                )
-        choices: dict[str, Sequence[str]] = {
-            "aggregate": AGGREGATIONS, "verifier": VERIFIERS, "method": METHODS, "normalise": NORMALISATIONS,
-            "format": FORMATS, "preset": tuple(RLEIF_PRESETS), "scheduler": SCHEDULERS, "dtype": machine.DTYPES,
-            "gradient_checkpointing": ("auto", "on", "off"),
-        }  # fmt: skip
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise EvolError(f"{_flag(name)} {excerpt(value, 40)!r}: expected {', '.join(allowed)}")
-        for name, least in (
-            ("generations", 2), ("max_tokens", 1), ("max_prompt", 1), ("beta", 0), ("max_steps", 1), ("batch", 2),
-            ("micro_batch", 0), ("warmup", 0), ("weight_decay", 0), ("lora_rank", 0), ("eval_every", 0),
-            ("save_every", 0), ("keep", 2), ("samples", 0),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise EvolError(f"{_flag(name)} {value:g}: expected {least} or more")
-        for name in ("epochs", "lr", "lora_alpha", "temperature"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise EvolError(f"{_flag(name)} {value:g}: expected more than 0")
-        self._check_shares()
-        self._check_reward()
-        self.rows.mapping()
-
-    def _check_shares(self) -> None:
-        if not 0 <= self.eval_share < 1:
-            raise EvolError(f"--eval-share {self.eval_share:g}: expected 0 or more, below 1")
+        given_both(self.base, self.prompts, "rleif", "runs/sft/model", "prompts")
+        self.check(
+            {
+                "preset": tuple(RLEIF_PRESETS), "aggregate": AGGREGATIONS, "verifier": VERIFIERS, "method": METHODS,
+                "normalise": NORMALISATIONS,
+            },
+            {"generations": 2, "max_tokens": 1, "max_prompt": 1, "beta": 0, "batch": 2, "eval_every": 0},
+        )  # fmt: skip
         if self.eval_every and not self.eval_share:
             raise EvolError("--eval-every needs prompts that are held out", "add --eval-share 0.05")
-        if not self.lora_rank and (self.lora_alpha or self.lora_targets or self.merge):
-            raise EvolError("--lora-alpha, --lora-target and --merge are about adapters", "add --lora-rank 16")
         if self.no_eos is not None and self.no_eos > 1:
             raise EvolError(f"--no-eos {self.no_eos:g}: expected 1 or less, which is the highest reward")
 
-    def _check_reward(self) -> None:
-        if self.verifier == "code":
+        if self.verifier == "code" and self.reference:
             raise EvolError(
-                "--verifier code runs what the model wrote, and the sandbox for that is not part of evol yet",
-                "--verifier math, or --verifier none with --prm",
+                "--reference names a column with final answers; --verifier code reads tests: test and entry_point, or "
+                "test_list",
+                "leave --reference out",
             )
+        if self.unsafe_sandbox and self.verifier != "code":
+            raise EvolError("--unsafe-sandbox is about --verifier code")
         if self.normalise == "group" and self.method == "rloo":
             raise EvolError("--normalise group belongs to --method grpo; expected none or batch with rloo")
+        self.rows.mapping()
 
     @property
     def rows(self) -> RowOptions:
@@ -189,11 +144,7 @@ class RleifOptions:
             "max_tokens": preset.tokens, "temperature": preset.temperature, "warmup": preset.warmup,
             "scheduler": preset.scheduler, "no_eos": preset.no_eos, "lr": _LORA_LR if self.lora_rank else preset.lr,
         }  # fmt: skip
-        if self.lora_rank:
-            named["lora_alpha"] = 2.0 * self.lora_rank
-        made = dataclasses.replace(
-            self, **{name: value for name, value in named.items() if getattr(self, name) is None}
-        )
+        made = self.filled(named)
         assert made.batch is not None
         if made.batch % made.generations:
             whole = max(1, made.batch // made.generations) * made.generations
@@ -202,10 +153,6 @@ class RleifOptions:
                 f"--batch {whole}",
             )
         return made
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +222,8 @@ def train_rleif(options: RleifOptions, out: Path, scorers: Scorers | None = None
     where = ("base", "prompts", "irm", "prm")  # what lies there counts, whatever the path to it
     config = {name: value for name, value in dataclasses.asdict(options).items() if name not in where}
     config["processes"] = machine.world_size()
+    if algebra() and options.verifier != "code":
+        config["algebra"] = True  # what is right differs without
     with training_folder(out, _STEP, config, inputs) as step:
         before = step.before
         if before is not None and before.get("state") == "complete" and (out / "model").is_dir():
@@ -296,7 +245,7 @@ def _check_signal(options: RleifOptions, scorers: Scorers | None) -> None:
         return
     irm = options.irm if scorers is None else scorers.instruction
     what = "the instruction reward model gives all answers to a prompt the same" if irm else "there is no reward"
-    raise EvolError(f"{what}: nothing tells a good answer from a bad one", "add --prm or --verifier math")
+    raise EvolError(f"{what}: nothing tells a good answer from a bad one", "add --prm, or --verifier math or code")
 
 
 def _prompt_length(options: RleifOptions) -> int:

@@ -17,12 +17,13 @@ from evollab.runs import Step, whole_file, write_json
 from evollab.train import checkpoint, machine
 from evollab.train.generations import SAMPLES
 from evollab.train.prompts import PromptReader, told, turns_of, write_prompts
-from evollab.train.rewards import Rewards, Scorers, StepScores, same_answer, verifiable
+from evollab.train.rewards import Rewards, Scorers, StepScores
 from evollab.train.rleif import RleifOptions, RleifResult
 from evollab.train.rleif_arguments import arguments_of
 from evollab.train.rows import open_rows
 from evollab.train.scoring import InstructionScorer, StepScorer
 from evollab.train.setup import adapters, last_checkpoint, surroundings
+from evollab.train.verifiers import MathVerifier, Verifier, math_verifier
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,14 +64,24 @@ class Run:
         self.precision = machine.precision(options.dtype)
         self.by = ""
         """What scores the prompts held out."""
+        self.verifier: Verifier = MathVerifier()
 
     def run(self) -> RleifResult:
+        if self.options.verifier == "code":
+            from evollab.train.code_verifier import code_verifier
+
+            with code_verifier(self.options.unsafe_sandbox) as self.verifier:
+                return self._run()
+        with math_verifier() as self.verifier:
+            return self._run()
+
+    def _run(self) -> RleifResult:
         from evollab.train.hacking import HELD_OUT
         from evollab.train.metrics import Interruption, Meter, Recorder, keep_until, tensorboard
 
-        resume = last_checkpoint(self.folder / "checkpoints")
+        options, resume = self.options, last_checkpoint(self.folder / "checkpoints")
         # Before the model: under ZeRO-3 the arguments decide how it is loaded.
-        arguments = arguments_of(self.options, self.folder, resume)
+        arguments = arguments_of(options, self.folder, resume)
         with arguments.main_process_first():
             counts = self._rows()
         train, held_out = open_rows(self.folder, "train"), open_rows(self.folder, "eval")
@@ -88,6 +99,8 @@ class Run:
         if machine.rank() == 0:
             callbacks += tensorboard(self.folder)
         trainer = self._trainer(arguments, train, held_out, (steps, instruction, counts), meter, callbacks)
+        if machine.rank() == 0:
+            say(f"a step is {options.batch:,} answers of up to {options.max_tokens:,} tokens")  # the first takes long
         with interruption.watching():
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
             done = interruption.signal is None
@@ -110,8 +123,8 @@ class Run:
         assert options.max_prompt is not None
         kept.unlink(missing_ok=True)
         reader = PromptReader(
-            Renderer(self.tokenizer, options.format), options.rows, options.max_prompt, options.verifier,
-            options.reference,
+            Renderer(self.tokenizer, options.format), options.rows, options.max_prompt, options.reference,
+            self.verifier, options.verifier != "none",
         )  # fmt: skip
         counts = write_prompts(
             self.source, self.folder, reader, eval_share=options.eval_share, seed=options.seed
@@ -176,7 +189,8 @@ class Run:
         options, (steps, instruction, counts) = self.options, scoring
         set_seed(options.seed)  # adapters begin at random
         model = self._model()
-        rewarding = Rewarding(Rewards(steps, options.aggregate, options.verifier), instruction["train"], options.no_eos)
+        verifier = None if options.verifier == "none" else self.verifier
+        rewarding = Rewarding(Rewards(steps, options.aggregate, verifier), instruction["train"], options.no_eos)
         beta = options.beta or 0.0
         lora = adapters(options.base, options.lora_rank, options.lora_alpha or 0.0, options.lora_targets)
         kind: Any = Grpo if options.method == "grpo" else Rloo
@@ -212,18 +226,19 @@ class Run:
     # What is watched
 
     def _held_out(self, rows: Any, counts: Mapping[str, Any], rewarding: Any, instruction: Any) -> Any:
-        """What answers and scores the prompts held out. Where half of them have a reference that a rule can compare
-        with, the share that is right, whatever is trained on; else the reward itself."""
+        """What answers and scores the prompts held out. Where half of them have a reference that the verifier can
+        compare with, the share that is right, whatever is trained on; else the reward itself."""
         if rows is None:
             return None
         from evollab.train.hacking import HeldOut
 
         if counts["referenced"] * 2 >= counts["held_out"]:
             self.by = "right answers"
-            rows = rows.select([number for number, row in enumerate(rows) if verifiable(row["reference"])])
+            known = [number for number, row in enumerate(rows) if self.verifier.comparable(row["reference"])]
+            rows = rows.select(known)
 
             def score(some: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> list[float]:
-                return [float(same_answer(row["reference"], text)) for row, text in zip(some, answers, strict=True)]
+                return self.verifier(answers, [row["reference"] for row in some])
         else:
             self.by = "the reward itself, for want of references"
 
@@ -278,7 +293,7 @@ class Run:
             times = {"seconds": round(time.monotonic() - self.clock, 2), "training": round(meter.all_seconds, 2)}
             self.step.write(
                 state, counts=counts, rewards=rewards, held_out=held_out, warnings=warnings, steps=steps, times=times,
-                base=self.options.base, machine=surroundings(),
+                base=self.options.base, verifier=self.verifier.about, machine=surroundings(),
             )  # fmt: skip
         code = 0 if interruption.signal is None else 128 + interruption.signal
         notes = tuple(told(counts, self.folder))

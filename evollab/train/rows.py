@@ -89,7 +89,7 @@ class Reader:
 
     def _render(self, turns: Sequence[Message], item: Item) -> tuple[list[int], list[int]]:
         try:
-            made = self.renderer.render(turns, input=_given(item, self.rows.mapping()))
+            made = self.renderer.render(turns, input=given(item, self.rows.mapping()))
         except EvolError as error:
             raise Unusable(UNRENDERED, error.message) from None
         return made.ids, made.mask
@@ -113,7 +113,7 @@ class Reader:
         return ids, mask
 
 
-def _given(item: Item, mapping: Mapping[str, str]) -> str:
+def given(item: Item, mapping: Mapping[str, str]) -> str:
     """The material below the last user turn, where the row has it in a field of its own."""
     for name in (mapping["input"],) if "input" in mapping else _GIVEN:
         value = item.fields.get(name)

@@ -20,7 +20,6 @@ from typing import Any
 from evollab.chat import FORMATS, template
 from evollab.data.files import input_digest
 from evollab.data.items import RowOptions
-from evollab.data.rows import excerpt
 from evollab.data.rowstep import place_of
 from evollab.llm.option import option
 from evollab.records import EvolError
@@ -28,15 +27,15 @@ from evollab.train import checkpoint, machine
 from evollab.train.presets import PRESETS
 from evollab.train.rows import TOO_LONG
 from evollab.train.setup import memory_explained, training_folder
+from evollab.train.tuning import Tuning, given_both, longest
 
-SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 _LORA_LR = 2e-4
 _STEP = "train-sft"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SftOptions:
-    """What is trained, on what, how. None: the preset's value."""
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is trained, on what."""
 
     base: str = option(
         "model to train: a folder, a hub name, or smollm2 (the packaged 135M model)", "", metavar="MODEL"
@@ -51,15 +50,11 @@ class SftOptions:
         "named numbers for format, batch, lr, epochs, length, warm-up", "plain", choices=tuple(PRESETS)
     )
     epochs: float | None = option("times that all rows are seen; default: the preset's", None, metavar="N")
-    max_steps: int | None = option("end after this many steps, whatever the epochs", None, metavar="N")
     lr: float | None = option(
         f"learning rate at its highest; default: the preset's, with LoRA {_LORA_LR:g}", None, metavar="RATE"
     )
     batch: int | None = option(
         "rows for one step of the optimizer, over all processors; default: the preset's", None, metavar="N"
-    )
-    micro_batch: int = option(
-        "rows that go through the model at once; 0: at most 8, what divides --batch", 0, metavar="N"
     )
     max_length: int | None = option("tokens that a row may have; default: the preset's", None, metavar="N")
     too_long: str = option(
@@ -70,70 +65,29 @@ class SftOptions:
     packing: bool = option(
         "put conversations together up to --max-length, kept apart inside; a row of a batch is then such a pack", False
     )
-    warmup: float | None = option(
-        "steps until --lr is reached; below 1 a part of all steps; default: the preset's", None, metavar="N"
-    )
-    scheduler: str | None = option("how the rate falls; default: the preset's", None, choices=SCHEDULERS)
-    weight_decay: float = option("of AdamW (0.9, 0.999)", 0.0, metavar="W")
-    lora_rank: int = option("train adapters of this rank instead of all weights; 0: all weights", 0, metavar="R")
-    lora_alpha: float | None = option("scale of the adapters; default: twice the rank", None, metavar="A")
-    lora_targets: tuple[str, ...] = option(
-        "layers that get adapters, by the end of their names, repeatable; default: all linear ones",
-        (), flag="--lora-target", metavar="NAME",
-    )  # fmt: skip
     merge: bool = option("save the adapters inside the base's weights instead of alone", False)
-    dtype: str = option("numbers: bf16 (mixed), fp32; auto: bf16 on a GPU that has it", "auto", choices=machine.DTYPES)
-    gradient_checkpointing: str = option(
-        "compute activations twice to save memory; auto: on a GPU", "auto", choices=("auto", "on", "off")
-    )
-    attention: str | None = option(
-        "implementation of attention, by the name that transformers gives it", None, metavar="NAME"
-    )
-    seed: int = option("number that order, dropout and the held-out share depend on", 0, metavar="N")
     eval_share: float = option("part of the rows (whole lineages) that is held out for evaluation", 0.0, metavar="P")
     eval_data: str | None = option("rows for evaluation from elsewhere, instead", None, metavar="DATA")
     save_every: int = option("steps between checkpoints and evaluations; 0: every epoch", 0, metavar="N")
-    keep: int = option("checkpoints to keep, 2 or more", 2, metavar="N")
     patience: int | None = option(
         "stop after this many evaluations without a better loss; the best model is kept", None, metavar="N"
     )
     samples: int = option("prompts that the model answers before and after every epoch", 4, metavar="N")
     sample_tokens: int = option("tokens that such an answer may have", 128, metavar="N")
-    data_format: str | None = option("format of the data, where it can't be told", None, metavar="FORMAT")
     map: tuple[str, ...] = option("our field=their column, repeatable", (), metavar="FIELD=COLUMN")
-    strict: bool = option("stop at the first row that can't be read", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftOptions(Tuning, _Asked):
+    """What is trained, on what, how. None: the preset's value."""
 
     def __post_init__(self) -> None:
-        for name in ("base", "data"):
-            if not getattr(self, name):
-                raise EvolError(f"no --{name} given", f"evol train sft --base smollm2 --data {self.data or 'DATA'}")
-        choices = {
-            "format": FORMATS, "preset": tuple(PRESETS), "too_long": TOO_LONG, "scheduler": SCHEDULERS,
-            "dtype": machine.DTYPES, "gradient_checkpointing": ("auto", "on", "off"),
-        }  # fmt: skip
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise EvolError(f"{_flag(name)} {excerpt(value, 40)!r}: expected {', '.join(allowed)}")
-        for name, least in (
-            ("max_steps", 1), ("batch", 1), ("micro_batch", 0), ("max_length", 8), ("warmup", 0), ("weight_decay", 0),
-            ("lora_rank", 0), ("save_every", 0), ("keep", 2), ("patience", 1), ("samples", 0), ("sample_tokens", 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise EvolError(f"{_flag(name)} {value:g}: expected {least} or more")
-        for name in ("epochs", "lr", "lora_alpha"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise EvolError(f"{_flag(name)} {value:g}: expected more than 0")
-        if not 0 <= self.eval_share < 1:
-            raise EvolError(f"--eval-share {self.eval_share:g}: expected 0 or more, below 1")
+        given_both(self.base, self.data, "sft")
+        self.check({"preset": tuple(PRESETS), "too_long": TOO_LONG}, {"patience": 1})
         if self.eval_share and self.eval_data:
             raise EvolError("--eval-share and --eval-data both say what is held out; expected one of them")
         if self.patience and not (self.eval_share or self.eval_data):
             raise EvolError("--patience needs an evaluation", "add --eval-share 0.05")
-        if not self.lora_rank and (self.lora_alpha or self.lora_targets or self.merge):
-            raise EvolError("--lora-alpha, --lora-target and --merge are about adapters", "add --lora-rank 16")
         self.rows.mapping()
 
     @property
@@ -144,20 +98,13 @@ class SftOptions:
     def resolved(self) -> SftOptions:
         """With the preset's numbers in place of None."""
         preset = PRESETS[self.preset]
-        named: dict[str, Any] = {
-            "format": preset.format, "batch": preset.batch, "epochs": preset.epochs, "max_length": preset.length,
-            "warmup": preset.warmup, "scheduler": preset.scheduler,
-            "lr": _LORA_LR if self.lora_rank else preset.lr,
-        }  # fmt: skip
-        if self.lora_rank:
-            named["lora_alpha"] = 2.0 * self.lora_rank
-        return dataclasses.replace(
-            self, **{name: value for name, value in named.items() if getattr(self, name) is None}
-        )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+        return self.filled(
+            {
+                "format": preset.format, "batch": preset.batch, "epochs": preset.epochs, "max_length": preset.length,
+                "warmup": preset.warmup, "scheduler": preset.scheduler,
+                "lr": _LORA_LR if self.lora_rank else preset.lr,
+            }
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +151,8 @@ def train_sft(options: SftOptions, out: Path) -> SftResult:
     machine.check_gpus()
     asked, options = options, options.resolved()
     tokenizer = checkpoint.load_tokenizer(options.base)
-    options = dataclasses.replace(options, max_length=_length(asked, options))
+    most = longest(options.base, asked.max_length, options.max_length or 1)
+    options = dataclasses.replace(options, max_length=most)
     tokenizer.chat_template = template(tokenizer, str(options.format))  # every checkpoint carries it
     source = place_of(options.data, None, "sft").source
     held_out = place_of(options.eval_data, None, "sft").source if options.eval_data else None
@@ -223,16 +171,3 @@ def train_sft(options: SftOptions, out: Path) -> SftResult:
             from evollab.train.sft_run import Run
 
             return Run(options, step, tokenizer, source, held_out).run()
-
-
-def _length(asked: SftOptions, options: SftOptions) -> int:
-    """The limit of tokens in a row: what was asked for, the preset's, or what the base can take."""
-    assert options.max_length is not None
-    most = checkpoint.positions(options.base)
-    if most is None or options.max_length <= most:
-        return options.max_length
-    if asked.max_length is not None:
-        raise EvolError(
-            f"--max-length {asked.max_length}: {options.base} takes {most:,} tokens", f"--max-length {most}"
-        )
-    return most

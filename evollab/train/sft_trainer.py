@@ -17,7 +17,7 @@ import torch
 from trl.data_utils import pack_dataset
 from trl.trainer.sft_trainer import SFTTrainer
 
-from evollab.train.metrics import Meter, summed
+from evollab.train.metrics import Meter, own_rows, summed
 
 IGNORED = -100
 """The label of a token that is not trained."""
@@ -78,6 +78,14 @@ def packed(rows: Any, length: int) -> Any:
     return pack_dataset(rows.select_columns(["input_ids", "mask"]), length, "bfd")
 
 
+def _leave_out(labels: torch.Tensor, lengths: torch.Tensor, own: int) -> None:
+    """Train nothing of the conversations behind the first `own` of a batch, each in a row or all in one."""
+    if len(labels) == len(lengths):
+        labels[own:] = IGNORED
+    else:
+        labels[:, int(lengths[:own].sum()) :] = IGNORED
+
+
 class Trainer(SFTTrainer):
     """SFTTrainer that counts tokens, and writes no model card among the checkpoints."""
 
@@ -90,12 +98,14 @@ class Trainer(SFTTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         lengths = inputs.pop("lengths")
+        if not model.training:
+            _leave_out(inputs["labels"], lengths, own_rows(self.accelerator, len(lengths)))
         trained = int((inputs["labels"] != IGNORED).sum())
         if model.training:
             self.meter.add(int(lengths.sum()), trained)
         lossy: Any = super().compute_loss
         loss = lossy(model, inputs, return_outputs, num_items_in_batch)
-        if not model.training:
+        if not model.training and trained:
             self._evaluated += torch.tensor([float(loss[0] if return_outputs else loss) * trained, trained])
         return loss
 
