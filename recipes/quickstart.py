@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-from evollab.verbs import run
 from evollab.data.analyse import AnalyseOptions, analyse
 from evollab.data.export import ExportOptions, export_run
 from evollab.evals.contamination import ContaminationOptions, decontaminate
@@ -23,6 +22,7 @@ from evollab.llm.watching import say
 from evollab.records import EvolError
 from evollab.report.analysis import write_analysis
 from evollab.report.page import write_report
+from evollab.verbs import run
 
 MODEL = "local:smollm2"
 SEEDS = Path(__file__).parent / "seeds.jsonl"
