@@ -249,7 +249,8 @@ def train(arguments: argparse.Namespace) -> int:
         check_joined(how)
     result = getattr(module, f"train_{kind}")(options, arguments.out)
     if not launched() or os.environ["RANK"] == "0":
-        talk = f"    or: evol chat {arguments.out / 'model'}" if kind in ("sft", "dpo", "rleif") else ""
+        model = arguments.out / "model"
+        talk = f"    or: evol chat {model}    or: evol eval {model} TASK" if kind in ("sft", "dpo", "rleif") else ""
         print(f"{result}\nnext: evol report {arguments.out}{talk}" if not result.exit_code else result)
     return int(result.exit_code)
 

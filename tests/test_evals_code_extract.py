@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
 
 import pytest
@@ -63,6 +64,9 @@ FORMS = {
     "the stub, then the answer": (f"```python\n{PROMPT}```\nNow:\n```python\n{ALONE}```", "fence"),
     "an end of thoughts": (f"<think>\n```python\n{DRAFT}```\n</think>\n{ALONE}", "whole"),
     "an end of text": (f"{ALONE}<|endoftext|>def spread(values):\n    return 1", "whole"),
+    "marks of a few-shot prompt": (f"[BEGIN]\n{ALONE}[DONE]\n{DRAFT}", "whole"),
+    "the mark of its end": (f"{ALONE}\n[DONE]\nYou are an expert.\n[BEGIN]\n{DRAFT}", "whole"),
+    "marks of CodeLlama": (f"Sure.\n[PYTHON]\n{ALONE}[/PYTHON]\n[TESTS]\nassert 0\n[/TESTS]", "whole"),
     "prose around": (f"Here is the function:\n\n{ALONE}\n{SAID}", "syntax"),
     "trial runs": (f"```python\n{ALONE}\nassert spread([1]) == 7\nx = spread([])\nprint(x)\nmain()\n```", "fence"),
     "asks for input": (f"```python\n{ALONE}\nn = int(input())\nif __name__ == '__main__':\n    run(n)\n```", "fence"),
@@ -230,7 +234,8 @@ def test_fences_round_trip(code: str, tag: str, fence: str, closed: bool) -> Non
 def test_bodies_round_trip(code: str) -> None:
     head, _, body = code.partition("\n")
     want = ast.dump(ast.parse(code))
-    for text in (body, body.strip(), textwrap.dedent(body), body.replace("    ", "\t")):
+    tabs = re.sub(r"^(?: {4})+", lambda found: "\t" * (len(found[0]) // 4), body, flags=re.MULTILINE)
+    for text in (body, body.strip(), textwrap.dedent(body), tabs):
         assert ast.dump(ast.parse(extract_code(text, head + "\n", "f").code)) == want
 
 

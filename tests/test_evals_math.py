@@ -8,6 +8,7 @@ import lzma
 import os
 import re
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from evollab.evals.math.prompts import EXAMPLES
 from evollab.evals.math.tasks import COMPAT, number_gold
 from evollab.evals.math.words import mark, read
 from evollab.evals.sources import find_task
-from evollab.evals.trial import Answer, Mark, Question, Tools, Trial
+from evollab.evals.trial import Answer, Given, Mark, Question, Tools, Trial
 from evollab.records import Message
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -44,14 +45,19 @@ def trial(name: str) -> Trial:
     return found
 
 
+def samples(of: Trial, row: Row) -> Sequence[Given]:
+    assert of.given is not None
+    found = of.given(row)
+    assert isinstance(found, list)
+    return found
+
+
 def graded(name: str, outputs: list[dict[str, Any]], compat: str = "") -> list[tuple[Answer, Mark]]:
     """Outputs as rows, read and graded as `--outputs` does."""
     of = trial(name)
     answers = []
     for number, fields in enumerate(outputs, 1):
-        assert of.given is not None
-        row = of.given(Row(number, fields))
-        assert row is not None
+        (row,) = samples(of, Row(number, fields))
         answers.append(Answer(Question(row.id or str(number), (row.text or "",), row.gold), row.texts, given=row))
     return list(zip(answers, asyncio.run(_grade(of, answers, compat)), strict=True))
 
@@ -232,21 +238,31 @@ def test_a_missing_marker_is_wrong_for_the_release_and_no_answer_is_counted() ->
 def test_rows_as_people_publish_them(
     fields: dict[str, Any], problem: str | None, said: str, gold: str | None, published: float | None
 ) -> None:
-    of = trial("gsm8k")
-    assert of.given is not None
-    found = of.given(Row(1, fields))
-    assert found is not None
+    (found,) = samples(trial("gsm8k"), Row(1, fields))
     assert (found.text, found.texts, found.gold, found.published) == (problem, (said,), gold, published)
     assert (found.id is None) == (problem is not None)
 
 
 def test_a_row_without_a_response_is_put_aside() -> None:
-    of = trial("gsm8k")
-    assert of.given is not None
     with pytest.raises(BadFields, match="no response"):
-        of.given(Row(1, {"question": "How many?", "level": 5}))
-    with pytest.raises(BadFields, match="3 responses"):
-        of.given(Row(1, {"question": "How many?", "responses": ["1", "2", "3"]}))
+        samples(trial("gsm8k"), Row(1, {"question": "How many?", "level": 5}))
+
+
+@pytest.mark.parametrize(
+    ("several", "said"),
+    [
+        (["1", "2", "3"], ["1", "2", "3"]),
+        ([["1"], ["2"]], ["1", "2"]),
+        ([["1", "2"]], ["1", "2"]),
+        ([[["1"]]], ["1"]),
+        (["1", None], ["1", ""]),
+        ([4, 5.5], ["4", "5.5"]),
+    ],
+)
+def test_a_row_with_several_responses_has_as_many_samples(several: list[Any], said: list[str]) -> None:
+    found = samples(trial("gsm8k"), Row(1, {"question": "How many?", "responses": several, "correct": True}))
+    assert [one.texts for one in found] == [(text,) for text in said]
+    assert {one.published for one in found} == ({1.0} if len(said) == 1 else {None})
 
 
 def test_questions_of_the_tasks() -> None:

@@ -19,6 +19,9 @@ LONGEST = 1 << 17
 """Characters of an answer that are read."""
 _ENDS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end|>")
 """Ends that a server left in the text; what follows them was never meant."""
+_OPENS = re.compile(r"^[ \t]*\[(?:BEGIN|PYTHON|CODE)\][ \t]*$", re.MULTILINE)
+_CLOSES = re.compile(r"^[ \t]*\[(?:DONE|END|/PYTHON|/CODE)\][ \t]*$", re.MULTILINE)
+"""Marks of few-shot prompts (MBPP's among them). As Python they are lists of names that nothing defines."""
 _INDENT = "    "
 
 
@@ -67,6 +70,11 @@ def _cleaned(text: str) -> str:
         text = said
     for end in _ENDS:
         text = text.partition(end)[0]
+    opened, closed = _OPENS.search(text), _CLOSES.search(text)
+    if opened and not (closed and closed.start() < opened.start()):  # what follows an end is the next example
+        text = text[opened.end() :].lstrip("\n")
+    if closed := _CLOSES.search(text):
+        text = text[: closed.start()]
     bare = text.rstrip()
     return bare.removesuffix("</s>") if bare.endswith("</s>") else text
 

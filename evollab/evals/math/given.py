@@ -43,59 +43,70 @@ _ASKS = re.compile(r"^(?:Question|Problem|Q):", re.MULTILINE)
 _ANSWERS = re.compile(r"^(?:Answer|Solution|A):", re.MULTILINE)
 
 
-def reader(gold_of: Callable[[Any], Any | None]) -> Callable[[Row], Given | None]:
-    """A reader of rows of outputs (`Trial.given`). gold_of: the task's right answer out of what a row says is right
-    (a solution, an answer, a number), None where there is none in it."""
+def reader(gold_of: Callable[[Any], Any | None]) -> Callable[[Row], list[Given]]:
+    """A reader of rows of outputs (`Trial.given`), a sample for each response in a row. gold_of: the right
+    answer out of what a row says is right (a solution, an answer, a number), None where there is none in it."""
 
-    def given(row: Row) -> Given | None:
+    def given(row: Row) -> list[Given]:
         """Raises BadFields for a row without a response."""
         fields = row.fields
         if isinstance(fields.get("doc"), dict):  # lm-eval's samples
             fields = {**fields["doc"], **{name: value for name, value in fields.items() if name != "doc"}}
-        text, column, problem = _response(fields)
+        texts, column, problem = _responses(fields)
         golds = [name for name in _GOLDS if name != column and fields.get(name) is not None]
         gold = next((found for name in golds if (found := gold_of(fields[name])) is not None), None)
-        return Given(
-            None if problem else _identity(fields), problem, (text,), gold=gold, published=_published(fields),
-            facts=_facts(fields),
-        )  # fmt: skip
+        published = _published(fields) if len(texts) == 1 else None  # of several, one verdict says nothing of each
+        return [
+            Given(
+                None if problem else _identity(fields), problem, (text,), gold=gold, published=published,
+                facts=_facts(fields),
+            )
+            for text in texts
+        ]  # fmt: skip
 
     return given
 
 
-def _response(fields: dict[str, Any]) -> tuple[str, str, str | None]:
-    """The response, the column it was in, and the text of the problem, if the row has it."""
+def _responses(fields: dict[str, Any]) -> tuple[list[str], str, str | None]:
+    """The responses, the column they were in, and the text of the problem, if the row has it."""
     problem = _problem(fields)
     talk = fields.get("text")
     if isinstance(talk, str):
         asked = _ASKS.match(talk.lstrip())
         answered = _ANSWERS.search(talk) if asked else None
         if asked and answered:
-            return talk[answered.end() :], "text", talk[: answered.start()].lstrip()[asked.end() :].strip()
+            return [talk[answered.end() :]], "text", talk[: answered.start()].lstrip()[asked.end() :].strip()
         if problem is not None or not any(name in fields for name in _RESPONSES):
-            return talk, "text", problem
+            return [talk], "text", problem
     for column in (*_RESPONSES, *_LAST_RESORTS):
-        if column in fields and (text := _text(fields[column])) is not None:
-            return text, column, problem
+        if column in fields and (texts := _texts(fields[column])):
+            return texts, column, problem
     if any(column in fields for column in (*_RESPONSES, *_LAST_RESORTS[:-2])):
-        return "", "", problem  # None: the model said nothing
+        return [""], "", problem  # None: the model said nothing
     raise BadFields(
         f"no response: expected a field {', '.join(_RESPONSES[:4])} or the like; the row has {names(fields)}"
     )
 
 
-def _text(value: Any) -> str | None:
-    """A response as text: a text, a number, or a list of one. None for null and for anything else. Raises BadFields for
-    several: each sample needs a row, or the others would be lost."""
-    while isinstance(value, list) and value:
-        if len(value) > 1:
-            raise BadFields(f"{len(value)} responses in one row; expected one a row")
-        value = value[0]
+def _texts(value: Any) -> list[str]:
+    """The responses in a column: a text or a number is one, a list has one in each place (in lists of lists, lm-eval's
+    `resps`, the first of each). Empty for null and for anything else; null in a list is a model that said nothing."""
+    if isinstance(value, list):
+        while len(value) == 1 and isinstance(value[0], list):
+            value = value[0]
+        firsts = [one[0] if isinstance(one, list) and one else one for one in value]
+        if any(isinstance(one, (str, int, float)) for one in firsts):
+            return [_text(one) for one in firsts]
+        return []
+    if isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return [_text(value)]
+    return []
+
+
+def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    return None
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
 
 
 def _problem(fields: dict[str, Any]) -> str | None:
