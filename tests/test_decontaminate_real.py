@@ -26,7 +26,7 @@ ITEMS = {
 
 
 def test_every_copy_is_read_whole() -> None:
-    names = [name for name in task_names() if name != "hellaswag"]
+    names = [name for name in task_names() if name not in ("hellaswag", "multiarith")]
     found = read_benchmarks(wanted(names), str(DATA), missing="stop").found
     assert {name: len(one.items) for name, one in found.items()} == ITEMS
     assert not any(one.unreadable for one in found.values())

@@ -60,6 +60,7 @@ FOREIGN_FLAGS = {
     "--no-deps": "pip",
     "--tasks": "lm_eval",
     "--preserve-status": "timeout",
+    "--foreground": "timeout",
     "--parallel": "llama-server",
     "--ctx-size": "llama-server",
 }

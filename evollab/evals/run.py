@@ -52,6 +52,7 @@ _FREE = {
     "model_key_env",
 }
 """Options that no figure depends on, or whose digest stands among the inputs."""
+_UNTRIED = "the judge was not tried on pairs that people judged (--calibrate FILE, or evol judge)"
 _JUDGED = {"judge", "judge_tokens", "calibrate"}
 _SCORED = {"shots", "tokenizer"}
 _ASKED = {"samples", "temperature", "top_p", "reply_tokens", "system", "compat", "extra_body", "send_seed"}
@@ -168,6 +169,8 @@ class _Evaluation:
         progress = Progress(plan.task.name, len(plan.questions.items) * self.options.samples)
         tools = self._tools(plan, opened, judge, progress)
         outputs = None
+        if model is not None:
+            say(f"{plan.task.name}: {len(plan.questions.items):,} questions to {self.label}, prompt {plan.prompt_name}")
         if model is not None and plan.choices is not None:
             marked = await self._scored(plan, plan.choices, await model.scored(), tools, progress, opened)
         else:
@@ -188,6 +191,8 @@ class _Evaluation:
         told = account(plan, marked, tools, outputs, self.options, config["identity"])
         if plan.trial.needs_judge and self.calibration:
             told["calibration"] = self.calibration
+        elif plan.trial.needs_judge and judge is not None:
+            told["notes"].append(_UNTRIED)
         results.write(folder, marked, told)
         cost = opened.store.totals
         step.write(
