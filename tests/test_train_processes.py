@@ -22,7 +22,9 @@ def start(folder: Path, text: str, count: int = 2, first: int = 0) -> subprocess
     parent = f"""
 import os, sys
 from pathlib import Path
+from evollab.train import processes
 from evollab.train.processes import run_all
+processes._GRACE = 2.0  # instead of 10: a test need not wait as long
 each = [{{**os.environ, "RANK": str({first} + n)}} for n in range({count})]
 sys.exit(run_all(["work", "a word"], each, Path({str(folder)!r}) / "logs", first={first}))
 """
@@ -71,7 +73,7 @@ def test_a_mistake_that_another_finds_is_told(tmp_path: Path, first: int) -> Non
 def test_of_a_failure_the_first_one_is_shown(tmp_path: Path) -> None:
     """Process 0 fails because process 1 is gone: its traceback would hide the cause."""
     text = (
-        "if rank == 0:\n    time.sleep(3)\n    raise RuntimeError('connection lost')\nraise ValueError('the cause')\n"
+        "if rank == 0:\n    time.sleep(1)\n    raise RuntimeError('connection lost')\nraise ValueError('the cause')\n"
     )
     code, out, err = ran(tmp_path, text)
     assert (code, out) == (1, "")
@@ -90,7 +92,7 @@ def test_a_process_that_was_killed_is_named(tmp_path: Path) -> None:
 
 _SAVES = """
 def came(number, frame):
-    time.sleep(1 + 11 * rank)
+    time.sleep(1 + 3 * rank)
     open(f'{os.path.dirname(__file__)}/saved-{rank}', 'w').write('whole')
     sys.exit(128 + number)
 signal.signal(signal.SIGTERM, came)

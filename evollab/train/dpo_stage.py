@@ -14,7 +14,7 @@ from evollab.train import checkpoint, machine
 from evollab.train.dpo import DpoOptions
 from evollab.train.dpo_metrics import stage_folder
 from evollab.train.dpo_presets import LOSSES
-from evollab.train.launch import deepspeed_settings
+from evollab.train.launch import deepspeed_settings, join_on_processors
 from evollab.train.setup import adapters, last_checkpoint, shares
 from evollab.train.stages import hurts, interval
 
@@ -250,9 +250,5 @@ def arguments_of(options: DpoOptions, folder: Path, resume: Path | None) -> Any:
         precompute_ref_log_probs=True,
     )  # fmt: skip
     if deepspeed and not gpu:
-        # On processors accelerate forms the group of processes without DeepSpeed, which would then take this
-        # process for the only one.
-        import deepspeed as library
-
-        library.init_distributed("gloo", auto_mpi_discovery=False)
+        join_on_processors()
     return made

@@ -123,10 +123,24 @@ def join(arguments: Any) -> Any:
     DeepSpeed shares the weights while they are read, and on a CPU it doesn't find the others by itself."""
     assert arguments.device is not None  # torch joins when it is asked for
     if deepspeed_settings():
-        import deepspeed
+        if arguments.device.type == "cuda":
+            import deepspeed
 
-        deepspeed.init_distributed(dist_backend="nccl" if arguments.device.type == "cuda" else "gloo", verbose=False)
+            deepspeed.init_distributed(dist_backend="nccl", verbose=False)
+        else:
+            join_on_processors()
     return arguments
+
+
+def join_on_processors() -> None:
+    """Join this process to DeepSpeed's group, by gloo. On processors accelerate forms the group without DeepSpeed,
+    which would then take this process for the only one."""
+    import deepspeed
+
+    # All-reduce through shared memory would be compiled first, which takes over a minute and a compiler; gloo does it.
+    ops: Any = deepspeed.ops.__compatible_ops__
+    ops["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed("gloo", auto_mpi_discovery=False, verbose=False)
 
 
 def deepspeed_config(zero: int, offload: str = "none", *, gpu: bool = True) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from evollab.data.rowstep import place_of
 from evollab.records import EvolError
 from evollab.runs import Step, write_json
 from evollab.train import checkpoint, machine
-from evollab.train.launch import deepspeed_settings
+from evollab.train.launch import deepspeed_settings, join_on_processors
 from evollab.train.reward_options import RewardOptions, RewardResult
 from evollab.train.scoring import FORMAT
 from evollab.train.setup import adapters, last_checkpoint, memory_explained, shares, surroundings, training_folder
@@ -175,11 +175,7 @@ class _Run:
             push_to_hub=False, remove_unused_columns=False, deepspeed=deepspeed,
         )  # fmt: skip
         if deepspeed and not gpu:
-            # On processors accelerate forms the group of processes without DeepSpeed, which would then take this
-            # process for the only one.
-            import deepspeed as library
-
-            library.init_distributed("gloo", auto_mpi_discovery=False)
+            join_on_processors()
         return made
 
     def _trainer(self, arguments: Any, train: Any, held_out: Any, meter: Any, callbacks: list[Any]) -> Any:

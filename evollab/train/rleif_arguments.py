@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evollab.train import machine
-from evollab.train.launch import deepspeed_settings
+from evollab.train.launch import deepspeed_settings, join_on_processors
 from evollab.train.rleif import RleifOptions
 from evollab.train.setup import shares
 
@@ -43,9 +43,5 @@ def arguments_of(options: RleifOptions, folder: Path, resume: Path | None) -> An
         use_transformers_continuous_batching=False, **normalise,
     )  # fmt: skip
     if deepspeed and not gpu:
-        # On processors accelerate forms the group of processes without DeepSpeed, which would then take this
-        # process for the only one.
-        import deepspeed as library
-
-        library.init_distributed("gloo", auto_mpi_discovery=False)
+        join_on_processors()
     return made
