@@ -19,6 +19,18 @@ settings.register_profile("evollab", deadline=None)  # a busy machine is no faul
 settings.load_profile("evollab")
 
 
+FIRST = (
+    "test_train_launch", "test_docs", "test_train_dpo", "test_evals_choices_reference", "test_train_rleif",
+    "test_sandbox_hostile", "test_train_sft", "test_likelihood", "test_serve_chat", "test_train_processes",
+    "test_evals_math_formulas", "test_train_irm", "test_train_prm", "test_sandbox", "test_evals_choices",
+)  # fmt: skip
+"""Files that take long with few tests. They go first, so that no processor waits for another at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = socket.socket.connect
