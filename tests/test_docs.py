@@ -58,6 +58,7 @@ NOT_RUN = re.compile(
 )
 FOREIGN_FLAGS = {
     "--no-deps": "pip",
+    "--no-compile": "pip",
     "--tasks": "lm_eval",
     "--preserve-status": "timeout",
     "--foreground": "timeout",
