@@ -23,13 +23,6 @@ def main(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> No
     keys: dict[tuple[str, str], str] = {}
     cut: set[tuple[str, str]] = set()
 
-    class Kept(LocalCompletionsAPI):  # type: ignore[misc]  # lm-eval has no types
-        def _loglikelihood_tokens(self, requests: Any, **options: Any) -> Any:
-            for pair, before, answer in requests:
-                if len(before) + len(answer) > self.max_length:
-                    cut.add(pair)
-            return super()._loglikelihood_tokens(requests, **options)
-
     class Journal:
         """Stands where lm-eval has its cache of pickles: hears of each reply."""
 
@@ -38,11 +31,18 @@ def main(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> No
             journal.write(json.dumps(row).encode() + b"\n")
             journal.flush()
 
-    model = Kept(
+    model: Any = LocalCompletionsAPI(
         model=config["model"], base_url=config["url"], tokenizer_backend="huggingface", tokenizer=config["tokenizer"],
         num_concurrent=max(2, config["concurrency"]), max_length=config["length"], max_retries=5, batch_size=1,
         add_bos_token=config["bos"],
     )  # fmt: skip
+    scored = model._loglikelihood_tokens
+
+    def noting_cuts(requests: Any, **options: Any) -> Any:
+        cut.update(pair for pair, before, answer in requests if len(before) + len(answer) > model.max_length)
+        return scored(requests, **options)
+
+    model._loglikelihood_tokens = noting_cuts
     model.cache_hook = Journal()
 
     def ask(rows: list[dict[str, Any]]) -> list[list[float]]:
